@@ -1,0 +1,74 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+# Everything that they need is installed into .venv; Debian packages only where a test needs them.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+UV := .venv/bin/uv
+RUN := $(UV) run --no-sync
+VENV := .venv/.made
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# uv comes from PyPI like everything else; then it installs what uv.lock pins.
+$(UV):
+	@$(PYTHON) -m venv --clear .venv 2>/dev/null || { \
+	  echo "python3 cannot make virtual environments; installing python3-venv" >&2; \
+	  ./scripts/debian.sh python3-venv && $(PYTHON) -m venv --clear .venv; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV): $(UV) pyproject.toml uv.lock
+	@$(UV) sync --quiet --frozen --inexact
+	@touch $@
+
+.PHONY: demo
+demo: $(VENV) ## bring a Dask cluster up on this machine and make a real data cube on it
+	@.venv/bin/dask-fleet demo
+
+.PHONY: develop
+develop: $(UV) ## install what tests, lint and benchmarks need
+	@$(UV) sync --quiet --frozen --inexact --group test --group lint
+	@touch $(VENV)
+
+.PHONY: test
+test: develop ## run every test, on real processes, a real browser and real data
+	@./scripts/debian.sh chromium
+	@.venv/bin/python -m pytest $(TESTS)
+
+.PHONY: test-unit
+test-unit: develop ## run the tests that need nothing but Python
+	@.venv/bin/python -m pytest tests/unit
+
+.PHONY: lint
+lint: develop ## ruff, types and the floors of the design
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/basedpyright
+	@.venv/bin/lint-imports
+
+.PHONY: format
+format: develop ## let ruff mend what it can
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+.PHONY: bench
+bench: develop ## measure against LocalCluster, a script by hand and one process
+	@.venv/bin/python -m benchmarks
+
+.PHONY: lock
+lock: develop ## find the newest versions again: uv.lock and the xcube environment
+	@$(UV) lock --upgrade
+	@cd src/dask_fleet/environments && ../../../$(UV) pip compile --quiet --upgrade --universal \
+	  --generate-hashes --no-emit-index-url --python-version 3.11 \
+	  --custom-compile-command 'make lock' --override xcube.overrides xcube.in -o xcube.lock
+
+.PHONY: docs
+docs: develop ## write the reference again from the models and the commands
+	@.venv/bin/python scripts/reference.py
+
+.PHONY: clean
+clean: ## remove what was made here
+	rm -rf .venv .cache artifacts dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,178 @@
+"""The closed set of actions, and the plan that they make up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from dask_fleet.environment import Environment
+    from dask_fleet.target import ManagedFile
+
+__all__ = [
+    "Action",
+    "BuildEnvironment",
+    "Change",
+    "Plan",
+    "RemoveFleet",
+    "RestartUnits",
+    "StartRuntime",
+    "StartUnits",
+    "StopProcesses",
+    "StopRuntime",
+    "UpdateUnits",
+    "Verb",
+    "WriteFiles",
+]
+
+Verb = Literal["create", "change", "restart", "start", "stop", "remove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a plan as people read it: what becomes of which thing, and why."""
+
+    host: str
+    verb: Verb
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.subject} on {self.host}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEnvironment:
+    """Make the fleet's software environment on a host."""
+
+    host: str
+    environment: Environment
+
+    def __str__(self) -> str:
+        return f"make environment {self.environment.name} ({self.environment.digest})"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFiles:
+    """Install files that differ and remove those that are no longer declared."""
+
+    host: str
+    files: tuple[ManagedFile, ...]
+    removed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        count = len(self.files) + len(self.removed)
+        return f"write {count} file{'s' if count != 1 else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class StopProcesses:
+    """End processes of the fleet that no runtime keeps any more, by their pids."""
+
+    host: str
+    processes: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return "stop " + ", ".join(f"{name} (pid {pid})" for name, pid in self.processes)
+
+
+@dataclass(frozen=True, slots=True)
+class StartRuntime:
+    """Start the runtime, which starts every unit."""
+
+    host: str
+    runtime: str
+    units: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"start {self.runtime} with {', '.join(self.units) or 'no unit'}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateUnits:
+    """Let the runtime take over definitions: start what is new, stop what is gone."""
+
+    host: str
+    units: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"update {', '.join(self.units)}"
+
+
+@dataclass(frozen=True, slots=True)
+class StartUnits:
+    """Start units that were stopped."""
+
+    host: str
+    units: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"start {', '.join(self.units)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartUnits:
+    """Restart units that run."""
+
+    host: str
+    units: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"restart {', '.join(self.units)}"
+
+
+@dataclass(frozen=True, slots=True)
+class StopRuntime:
+    """Stop the runtime of the fleet and with it every unit."""
+
+    host: str
+    runtime: str
+
+    def __str__(self) -> str:
+        return f"stop {self.runtime} and its units"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFleet:
+    """Remove every file of the fleet from a host."""
+
+    host: str
+    directories: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "remove the fleet's files"
+
+
+Action = (
+    BuildEnvironment
+    | WriteFiles
+    | StopProcesses
+    | StartRuntime
+    | UpdateUnits
+    | StartUnits
+    | RestartUnits
+    | StopRuntime
+    | RemoveFleet
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would change and the actions that do it.
+
+    Attributes
+    ----------
+    changes : tuple of Change
+        For people, in the order of the hosts.
+    phases : tuple of tuple of Action
+        All actions of a phase may run at once on different hosts; on one host they run in order.
+        A phase begins when the one before has ended.
+    """
+
+    changes: tuple[Change, ...] = ()
+    phases: tuple[tuple[Action, ...], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.changes and not any(self.phases)

@@ -1,0 +1,135 @@
+"""What all commands share: which file, how output looks, how an error ends the process."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from dask_fleet.errors import FleetError, SeveralErrors, SpecError
+
+if TYPE_CHECKING:
+    from dask_fleet.fleet import Fleet
+
+__all__ = [
+    "as_json",
+    "file_option",
+    "load_fleet",
+    "print_json",
+    "reports_errors",
+    "run",
+    "timeout_option",
+    "yes_option",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+
+def file_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add ``--file``: which fleet is meant."""
+    return click.option(
+        "--file",
+        type=click.Path(path_type=Path),
+        envvar="DASK_FLEET_FILE",
+        show_envvar=True,
+        help="The fleet.yaml. Default: ./fleet.yaml, or else the fleet on this machine.",
+    )(function)
+
+
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds to wait until the scheduler lists every worker.",
+)
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
+
+
+def load_fleet(file: Path | None) -> Fleet:
+    """Return the fleet that is meant by ``--file`` or by where the operator stands."""
+    from dask_fleet.assembly import open_fleet
+    from dask_fleet.spec import find
+
+    return open_fleet(file or find(Path()), os.environ)
+
+
+def run(work: Coroutine[Any, Any, R]) -> R:
+    """Run a use case to its end."""
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn failures into a message on standard error and the documented exit code.
+
+    With ``--json`` the message is JSON too.
+    """
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except FleetError as error:
+            _report(error, json_=bool(kwargs.get("json_")))
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo(
+                "\ninterrupted; nothing is lost: `dask fleet up` or `dask fleet down` goes on"
+                " from here",
+                err=True,
+            )
+            sys.exit(INTERRUPTED)
+
+    return inner
+
+
+def _report(error: FleetError, *, json_: bool) -> None:
+    if json_:
+        click.echo(json.dumps({"error": _as_value(error)}, indent=2), err=True)
+        return
+    label = click.style("error", fg="red", bold=True)
+    if isinstance(error, SpecError):
+        count = len(error.problems)
+        click.echo(f"{label}: {count} problem{'s' if count != 1 else ''}", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+        return
+    for one in error.errors if isinstance(error, SeveralErrors) else (error,):
+        click.echo(f"{label}: {one.message}", err=True)
+        if one.remedy:
+            click.echo(f"  {click.style('remedy', fg='green')}: {one.remedy}", err=True)
+
+
+def _as_value(error: FleetError) -> dict[str, object]:
+    value: dict[str, object] = {
+        "kind": type(error).__name__,
+        "exit_code": error.exit_code,
+        "message": error.message,
+        "remedy": error.remedy,
+    }
+    if isinstance(error, SpecError):
+        value["problems"] = [
+            {"place": p.place, "key": p.key, "fault": p.fault, "remedy": p.remedy}
+            for p in error.problems
+        ]
+    if isinstance(error, SeveralErrors):
+        value["errors"] = [_as_value(one) for one in error.errors]
+    return value

@@ -1,0 +1,276 @@
+"""Commands that only look: status, logs, open, env."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dask_fleet.cli.common import as_json, file_option, load_fleet, print_json, reports_errors, run
+from dask_fleet.cli.render import console, on_terminal, show_table, size
+from dask_fleet.errors import FleetError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dask_fleet.fleet import Fleet, Status
+    from dask_fleet.inventory import Row
+
+__all__ = ["env_command", "logs_command", "open_command", "status_command"]
+
+_STATE_COLOURS = {"running": "green", "starting": "yellow", "paused": "yellow"}
+_WATCH_SECONDS = 2.0
+
+_COLUMNS = (
+    # title, stands right, least width of the terminal at which it is shown
+    ("process", False, 0),
+    ("state", False, 0),
+    ("host", False, 110),
+    ("ports", False, 0),
+    ("pid", True, 90),
+    ("uptime", True, 0),
+    ("restarts", True, 100),
+    ("memory", True, 0),
+    ("cpu", True, 120),
+    ("tasks", True, 0),
+    ("dask", False, 130),
+    ("xcube", False, 130),
+)
+
+
+@click.command("status")
+@file_option
+@as_json
+@click.option("--watch", is_flag=True, help="Show it again every 2 s until Ctrl-C.")
+@reports_errors
+def status_command(file: Path | None, json_: bool, watch: bool) -> None:
+    """List every process of the fleet: where it is, how it does, what it is made of.
+
+    The columns are host, state, ports, pid, uptime, restarts, memory, tasks and versions. Ports
+    of a worker are those of worker, nanny and dashboard. Tasks are those that run and, after the
+    plus sign, those that wait on it. A narrow terminal shows fewer columns; a pipe and --json
+    have all of them.
+    """
+    fleet = load_fleet(file)
+    if watch and not json_:
+        _watch(fleet)
+        return
+    status = run(fleet.status())
+    if json_:
+        print_json(_value(fleet, status))
+        return
+    if on_terminal():
+        console().print(_table(fleet, status, console().width))
+    else:
+        rows = [_cells(row) for row in status.rows]
+        right = {i for i, (_, is_right, _) in enumerate(_COLUMNS) if is_right}
+        show_table([title for title, _, _ in _COLUMNS], rows, right=right)
+    for row in status.rows:
+        if row.fault and row.state == "wrong":
+            click.echo(f"{row.name}: {row.fault}")
+
+
+def _watch(fleet: Fleet) -> None:
+    import asyncio
+
+    async def every() -> None:
+        if not on_terminal():
+            while True:
+                _plain(await fleet.status())
+                await asyncio.sleep(_WATCH_SECONDS)
+        from rich.live import Live
+
+        screen = console()
+        with Live(console=screen, auto_refresh=False) as live:
+            while True:
+                status = await fleet.status()
+                live.update(_table(fleet, status, screen.width), refresh=True)
+                await asyncio.sleep(_WATCH_SECONDS)
+
+    run(every())
+
+
+def _plain(status: Status) -> None:
+    right = {i for i, (_, is_right, _) in enumerate(_COLUMNS) if is_right}
+    show_table(
+        [title for title, _, _ in _COLUMNS], [_cells(row) for row in status.rows], right=right
+    )
+
+
+def _table(fleet: Fleet, status: Status, width: int) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    running = sum(row.state == "running" for row in status.rows)
+    table = Table(
+        title=f"fleet {fleet.layout.name} · {running} of {len(status.rows)} running",
+        title_justify="left",
+        title_style="bold",
+        caption=f"scheduler {fleet.layout.client_address} · dashboard {fleet.layout.dashboard_url}",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown = [i for i, (_, _, least) in enumerate(_COLUMNS) if width >= least]
+    for i in shown:
+        title, right, _ = _COLUMNS[i]
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+    for row in status.rows:
+        cells = _cells(row)
+        colour = _STATE_COLOURS.get(row.state, "red")
+        cells[1] = f"[{colour}]{row.state}[/{colour}]"
+        table.add_row(*(cells[i] for i in shown))
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    limit = f"/{size(row.memory_limit)}" if row.memory_limit else ""
+    return [
+        row.name,
+        row.state,
+        row.host,
+        "/".join(str(port) for port in row.ports.values()),
+        str(row.pid or ""),
+        _duration(row.uptime),
+        str(row.restarts),
+        f"{size(row.memory)}{limit}" if row.memory else "",
+        f"{row.cpu:.0f}%" if row.registered and row.role == "worker" else "",
+        f"{row.executing}+{row.ready}" if row.role == "worker" and row.registered else "",
+        row.versions.get("dask", ""),
+        row.versions.get("xcube-core", ""),
+    ]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    whole = int(seconds)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if whole >= length:
+            smaller = {"d": ("h", 3600), "h": ("m", 60), "m": ("s", 1)}[unit]
+            return f"{whole // length}{unit}{whole % length // smaller[1]:02d}{smaller[0]}"
+    return f"{whole}s"
+
+
+def _value(fleet: Fleet, status: Status) -> dict[str, Any]:
+    layout = fleet.layout
+    return {
+        "fleet": layout.name,
+        "scheduler": layout.client_address,
+        "dashboard": layout.dashboard_url,
+        "environment": fleet.environment.digest,
+        "scheduler_answers": status.answers,
+        "processes": [
+            dataclasses.asdict(row) | {"ports": dict(row.ports), "versions": dict(row.versions)}
+            for row in status.rows
+        ],
+    }
+
+
+@click.command("logs")
+@click.argument("names", nargs=-1)
+@file_option
+@click.option("-f", "--follow", is_flag=True, help="Go on printing new lines until Ctrl-C.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many of the last lines of each unit.",
+)
+@reports_errors
+def logs_command(names: Sequence[str], file: Path | None, follow: bool, lines: int) -> None:
+    """Print the logs of all processes, merged, or of those that are named.
+
+    Every line begins with the name of its process, so grep works too.
+    """
+    fleet = load_fleet(file)
+
+    async def show() -> None:
+        async for line in fleet.logs(frozenset(names), lines=lines, follow=follow):
+            _log_line(line)
+
+    run(show())
+
+
+def _log_line(line: str) -> None:
+    if not on_terminal():
+        click.echo(line)
+        return
+    label, bar, rest = line.partition(" | ")
+    if not bar:
+        click.echo(line)
+        return
+    colours = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_magenta")
+    colour = colours[sum(label.encode()) % len(colours)]
+    click.echo(f"{click.style(label, fg=colour)} | {rest}")
+
+
+@click.command("open")
+@file_option
+@click.option("--print", "only_print", is_flag=True, help="Print addresses; open no browser.")
+@as_json
+@reports_errors
+def open_command(file: Path | None, only_print: bool, json_: bool) -> None:
+    """Print the addresses of the dashboards; on a desktop, open the scheduler's in the browser."""
+    fleet = load_fleet(file)
+    layout = fleet.layout
+    urls = {layout.scheduler.name: layout.dashboard_url} | {
+        worker.name: worker_dashboard(fleet, worker.name) for worker in layout.workers
+    }
+    if json_:
+        print_json(urls)
+        return
+    show_table(["process", "dashboard"], list(urls.items()), right=set())
+    cluster = run(fleet.cluster())
+    if cluster is None:
+        raise FleetError(
+            f"fleet {layout.name} is not up: the scheduler does not answer", "dask fleet up"
+        )
+    desktop = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if desktop and not only_print and on_terminal():
+        click.launch(layout.dashboard_url)
+
+
+def worker_dashboard(fleet: Fleet, name: str) -> str:
+    """Return the address of a worker's dashboard as clients see it."""
+    worker = next(worker for worker in fleet.layout.workers if worker.name == name)
+    host = fleet.layout.hosts[worker.host].external
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{worker.dashboard_port}/status"
+
+
+@click.command("env")
+@file_option
+@click.option("--address", is_flag=True, help="Print the scheduler's address alone.")
+@click.option("--python", is_flag=True, help="Print the path of the fleet's Python alone.")
+@reports_errors
+def env_command(file: Path | None, address: bool, python: bool) -> None:
+    r"""Print DASK_SCHEDULER_ADDRESS=... for a shell, so that clients find the fleet.
+
+    \b
+      eval "$(dask fleet env)"; python -c 'from distributed import Client; print(Client())'
+      xcube --scheduler "$(dask fleet env --address)" gen ...
+
+    The fleet's own Python has the very versions that its workers have; a client that runs in it
+    never disagrees with them.
+    """
+    fleet = load_fleet(file)
+    if address and python:
+        raise FleetError("--address and --python exclude each other", "say one of them")
+    if address:
+        click.echo(fleet.layout.client_address)
+    elif python:
+        click.echo(fleet.interpreter)
+    else:
+        click.echo(f"DASK_SCHEDULER_ADDRESS={shlex.quote(fleet.layout.client_address)}")
+        click.echo(f"DASK_FLEET_PYTHON={shlex.quote(fleet.interpreter)}")
+        click.echo("export DASK_SCHEDULER_ADDRESS DASK_FLEET_PYTHON")
+    sys.stdout.flush()

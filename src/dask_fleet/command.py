@@ -1,0 +1,54 @@
+"""A command as a value: argv and standard input, to be printed and tested without running."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+__all__ = ["Command", "Outcome", "script"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to be run on a host.
+
+    Attributes
+    ----------
+    argv : tuple of str
+        Program and arguments; never a line for a shell, never a secret.
+    stdin : bytes
+        Content for its standard input.
+    timeout : float
+        Seconds after which it is ended and counts as failed.
+    """
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    timeout: float = 60.0
+
+    def __str__(self) -> str:
+        return shlex.join(self.argv)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended: its exit status and its output as text."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def script(text: str, *arguments: str, timeout: float = 60.0) -> Command:
+    """Return the command that runs a POSIX shell script given on standard input.
+
+    Parameters
+    ----------
+    text : str
+        The script.
+    *arguments : str
+        Its positional parameters.
+    timeout : float
+        Seconds.
+    """
+    return Command(("sh", "-s", "--", *arguments), text.encode(), timeout)

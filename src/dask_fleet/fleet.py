@@ -1,0 +1,379 @@
+"""The use cases: look, plan, bring up, restart, take down, and list what is there.
+
+What fronts call. A `Fleet` holds no state of its own: each call looks at the hosts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dask_fleet import executor, lease, planner
+from dask_fleet.actions import Plan
+from dask_fleet.errors import DeadlineError, FleetError, PortHeldError, SeveralErrors
+from dask_fleet.events import Registered, Sink
+from dask_fleet.inventory import Row, inventory
+from dask_fleet.observer import HostAccess, holders, look
+from dask_fleet.registration import faults
+from dask_fleet.scheduler_rpc import ask
+
+if TYPE_CHECKING:
+    from dask_fleet.environment import Environment
+    from dask_fleet.layout import Layout
+    from dask_fleet.observed import HostObserved, SchedulerObserved
+    from dask_fleet.target import HostTarget
+
+__all__ = ["Fleet", "Status", "Upped"]
+
+_POLL_SECONDS = 0.1
+_GOOD_POLLS = 2
+_LOOK_SECONDS = 1.0
+_CRASHING_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The inventory at one moment; ``answers`` says whether the scheduler does."""
+
+    rows: tuple[Row, ...]
+    answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Upped:
+    """What an ``up`` did: the plan (empty when there was nothing to do) and how long it took."""
+
+    plan: Plan
+    seconds: float
+    declined: bool = False
+
+
+class Fleet:
+    """A fleet as declared, and the hosts that it is to be on.
+
+    Parameters
+    ----------
+    layout : Layout
+        Every process, address and port.
+    environment : Environment
+        What processes run in.
+    hosts : Mapping
+        How to reach each host that has processes, the scheduler's first.
+    targets : iterable of HostTarget
+        What should be on each of them.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        environment: Environment,
+        hosts: Mapping[str, HostAccess],
+        targets: Iterable[HostTarget],
+    ) -> None:
+        self.layout = layout
+        self.environment = environment
+        self.hosts = hosts
+        self.targets = tuple(targets)
+
+    @property
+    def _scheduler(self) -> HostAccess:
+        return self.hosts[self.layout.scheduler.host]
+
+    @property
+    def interpreter(self) -> str:
+        """The fleet's own Python, on the scheduler's host."""
+        return self._scheduler.places.interpreter(self.environment.digest)
+
+    async def look(self) -> dict[str, HostObserved]:
+        """Return what is on each host."""
+        return await look(self.hosts.values())
+
+    async def cluster(self) -> SchedulerObserved | None:
+        """Return what the scheduler says, or ``None`` if it does not answer."""
+        return await ask(self._scheduler.transport, self.layout.scheduler)
+
+    async def plan(self) -> Plan:
+        """Return what ``up`` would do.
+
+        Raises
+        ------
+        PortHeldError
+            A port that it needs is held by a process that is not the fleet's.
+        """
+        return await self._plan(await self.look())
+
+    async def _plan(self, observed: Mapping[str, HostObserved]) -> Plan:
+        runtimes = {name: access.runtime for name, access in self.hosts.items()}
+        plan = planner.plan_up(self.targets, observed, runtimes)
+        await self._check_ports(plan, observed)
+        return plan
+
+    async def _check_ports(self, plan: Plan, observed: Mapping[str, HostObserved]) -> None:
+        in_the_way = planner.ports_in_the_way(plan, self.targets, observed)
+        errors: list[FleetError] = []
+        for host in dict.fromkeys(one.host for one in in_the_way):
+            here = [one for one in in_the_way if one.host == host]
+            held = await holders(self.hosts[host], tuple(one.inode for one in here))
+            records = observed[host].records.values()
+            # A unit leads a process group of its own, so its workers are known by it.
+            own = {record.pid for record in records if record.alive}
+            for one in here:
+                pid, group, command = held.get(one.inode, (0, 0, ""))
+                if pid in own or group in own:
+                    continue
+                who = f"`{command}` (pid {pid})" if pid else "a process of another user"
+                errors.append(
+                    PortHeldError(
+                        f"{host}: port {one.port}, which {one.unit} needs, is held by {who}",
+                        "end that process, or give the fleet other ports in fleet.yaml",
+                    )
+                )
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise SeveralErrors(tuple(errors))
+
+    async def up(
+        self,
+        *,
+        confirm: Callable[[Plan], bool],
+        sink: Sink,
+        timeout: float,
+        break_lease: bool = False,
+    ) -> Upped:
+        """Bring the fleet up as declared and wait until the scheduler lists every worker.
+
+        Parameters
+        ----------
+        confirm : callable
+            Is shown a plan that is not empty and says whether to go on.
+        sink : callable
+            Takes the events.
+        timeout : float
+            Seconds for all workers to be registered, counted from the last action.
+        break_lease : bool
+            Whether to take the lease from another operator.
+
+        Raises
+        ------
+        LeaseHeldError, PortHeldError, EnvironmentBuildError, CommandFailedError, DeadlineError
+        """
+        began = time.monotonic()
+        plan = await self._plan(await self.look())
+        if plan.empty:
+            if faults(self.layout, await self.cluster()):
+                await self._registered(sink, timeout)
+            return Upped(plan, time.monotonic() - began)
+        if not confirm(plan):
+            return Upped(plan, time.monotonic() - began, declined=True)
+        async with self._lease("up", force=break_lease):
+            again = await self._plan(await self.look())
+            if again != plan and not again.empty and not confirm(again):
+                return Upped(again, time.monotonic() - began, declined=True)
+            await executor.apply(again, self.hosts, sink)
+            await self._registered(sink, timeout)
+        return Upped(plan, time.monotonic() - began)
+
+    async def down(
+        self, *, confirm: Callable[[Plan], bool], sink: Sink, break_lease: bool = False
+    ) -> Upped:
+        """Stop everything and remove every file of the fleet; environments stay.
+
+        Raises
+        ------
+        LeaseHeldError, CommandFailedError
+        """
+        began = time.monotonic()
+        plan = self._down(await self.look())
+        if plan.empty:
+            return Upped(plan, time.monotonic() - began)
+        if not confirm(plan):
+            return Upped(plan, time.monotonic() - began, declined=True)
+        async with self._lease("down", force=break_lease):
+            await executor.apply(self._down(await self.look()), self.hosts, sink)
+        return Upped(plan, time.monotonic() - began)
+
+    def _down(self, observed: Mapping[str, HostObserved]) -> Plan:
+        return planner.plan_down(
+            observed,
+            {name: access.runtime for name, access in self.hosts.items()},
+            {name: access.places for name, access in self.hosts.items()},
+        )
+
+    async def restart(self, names: frozenset[str], *, sink: Sink, timeout: float) -> Upped:
+        """Restart the units that hold these processes; all of them if none is named.
+
+        Raises
+        ------
+        FleetError
+            A name is unknown, or nothing runs.
+        LeaseHeldError, CommandFailedError, DeadlineError
+        """
+        began = time.monotonic()
+        self.check_names(names)
+        async with self._lease("restart"):
+            plan = planner.plan_restart(self.targets, await self.look(), names)
+            if plan.empty:
+                raise FleetError("nothing to restart: the fleet is not up", "dask fleet up")
+            await executor.apply(plan, self.hosts, sink)
+            await self._registered(sink, timeout)
+        return Upped(plan, time.monotonic() - began)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise an error that lists what there is if a name is neither process nor unit."""
+        known = {name for unit in self.layout.units for name in (unit.name,)} | {
+            process.name for unit in self.layout.units for process in unit.processes
+        }
+        unknown = sorted(set(names) - known)
+        if unknown:
+            import difflib
+
+            near = difflib.get_close_matches(unknown[0], known, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise FleetError(
+                f"fleet {self.layout.name} has no process {', '.join(unknown)}",
+                f"{hint}`dask fleet status` lists every process",
+            )
+
+    def _lease(
+        self, purpose: str, *, force: bool = False
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        access = self._scheduler
+        return lease.hold(
+            access.transport, access.places.lease, f"dask fleet {purpose}", force=force
+        )
+
+    async def status(self) -> Status:
+        """Return the inventory: what the hosts and the scheduler say, asked at once."""
+        observed, cluster = await asyncio.gather(self.look(), self.cluster())
+        return Status(inventory(self.layout, observed, cluster), cluster is not None)
+
+    async def _registered(self, sink: Sink, timeout: float) -> None:
+        """Wait until the scheduler lists every worker as declared, several polls running.
+
+        Then the hosts have the last word: the processes must be the ones just deployed, for a
+        worker of the release before may still be listed for a moment.
+        """
+        deadline = time.monotonic() + timeout
+        next_look = time.monotonic() + _LOOK_SECONDS
+        good, crashing, told = 0, 0, -1
+        wrong: dict[str, str] = {}
+        plan = Plan()
+        total = len(self.layout.workers)
+        while time.monotonic() < deadline:
+            wrong = faults(self.layout, await self.cluster())
+            missing = tuple(name for name in wrong if name != self.layout.scheduler.name)
+            if len(missing) != told:
+                told = len(missing)
+                sink(Registered(total - told, total, missing))
+            good = 0 if wrong else good + 1
+            if good >= _GOOD_POLLS:
+                plan = await self._plan(await self.look())
+                if plan.empty:
+                    return
+                good = 0
+            elif time.monotonic() >= next_look:
+                next_look = time.monotonic() + _LOOK_SECONDS
+                crashing = crashing + 1 if self._crashing(await self.look()) else 0
+                if crashing >= _CRASHING_LOOKS:
+                    break
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._report(wrong, plan, timeout, crashes=crashing >= _CRASHING_LOOKS)
+
+    @staticmethod
+    def _crashing(observed: Mapping[str, HostObserved]) -> bool:
+        return any(
+            unit.state == "crashing"
+            for seen in observed.values()
+            for unit in seen.runtime.units.values()
+        )
+
+    async def _report(
+        self, wrong: Mapping[str, str], plan: Plan, timeout: float, *, crashes: bool
+    ) -> None:
+        """Raise the error that says what is not as declared, and the last words of each unit."""
+        lines = [str(change) for change in plan.changes]
+        for unit in self.layout.units:
+            bad = [process.name for process in unit.processes if process.name in wrong]
+            if not bad:
+                continue
+            access = self.hosts[unit.host]
+            command = access.runtime.log(access.places, unit.name, lines=40, follow=False)
+            tail = await access.transport.run(command, check=False)
+            shown = ", ".join(f"{name} {wrong[name]}" for name in bad[:6])
+            lines.append(f"{unit.host}: {unit.name}: {shown}")
+            lines.extend(f"  | {line}" for line in _without_repeats(tail.stdout.splitlines()))
+        when = "they end at once" if crashes else f"within {timeout:g} s"
+        raise DeadlineError(
+            f"the cluster is not as declared: {when}\n" + "\n".join(lines),
+            "read `dask fleet logs`, correct what is wrong, and run `dask fleet up` again;"
+            " it goes on from here",
+        )
+
+    async def logs(self, names: frozenset[str], *, lines: int, follow: bool) -> AsyncIterator[str]:
+        """Yield log lines of all units, merged; of these processes only if any are named.
+
+        Every line bears the name of its process and ``|``. Lines are in the order of their time
+        stamps, or of their arrival when following.
+        """
+        self.check_names(names)
+        units = [
+            unit
+            for unit in self.layout.units
+            if not names or names & {unit.name, *(process.name for process in unit.processes)}
+        ]
+        queue: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(maxsize=10_000)
+
+        async def pump(host: str, unit: str) -> None:
+            access = self.hosts[host]
+            command = access.runtime.log(access.places, unit, lines=lines, follow=follow)
+            try:
+                async for line in access.transport.lines(command):
+                    await queue.put((unit, line))
+            finally:
+                await queue.put(None)
+
+        pumps = [asyncio.create_task(pump(unit.host, unit.name)) for unit in units]
+        kept: list[tuple[str, str]] = []
+        stamp: dict[str, str] = {}
+        try:
+            left = len(pumps)
+            while left:
+                item = await queue.get()
+                if item is None:
+                    left -= 1
+                    continue
+                unit, line = item
+                label, _, rest = line.partition(" | ")
+                if not rest:
+                    label, line = unit, f"{unit} | {line}"
+                if names and not names & {label, unit if unit in names else label}:
+                    continue
+                if follow:
+                    yield line
+                else:
+                    if rest[:4].isdecimal():
+                        stamp[unit] = rest[:23]
+                    kept.append((stamp.get(unit, ""), line))
+            await asyncio.gather(*pumps)  # what went wrong in one of them is not lost
+            for _, line in sorted(kept, key=lambda item: item[0]):
+                yield line
+        finally:
+            for task in pumps:
+                task.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+
+def _without_repeats(lines: list[str], most: int = 8) -> list[str]:
+    """Return the last lines, each that stands several times in a row only once, with a count."""
+    kept: list[tuple[str, int]] = []
+    for line in lines:
+        if kept and kept[-1][0] == line:
+            kept[-1] = (line, kept[-1][1] + 1)
+        else:
+            kept.append((line, 1))
+    return [line if count == 1 else f"{line} ({count} times)" for line, count in kept[-most:]]

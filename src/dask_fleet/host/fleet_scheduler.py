@@ -1,0 +1,99 @@
+"""Run the scheduler of a fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import resource
+from typing import Any
+
+import fleet_dask
+from fleet_labels import Labels
+from fleet_process import host_port, import_modules
+from fleet_status import base_record, write_record
+from fleet_unit import SchedulerUnit
+
+__all__ = ["run"]
+
+#: How long a closing scheduler may take before it is left as it is.
+CLOSE_TIMEOUT = 10.0
+
+
+def redirect_routes(routes: list[str]) -> list[str]:
+    """Put the redirect to workers' dashboards in the place of Dask's open proxy."""
+    replaced = ["fleet_redirect" if r == "distributed.http.proxy" else r for r in routes]
+    return replaced if "fleet_redirect" in replaced else [*replaced, "fleet_redirect"]
+
+
+def run(unit: SchedulerUnit, labels: Labels) -> int:
+    """Run the scheduler until it is stopped.
+
+    Returns
+    -------
+    int
+        0 if it was closed, by a signal or by a client, 1 if it failed.
+    """
+    fleet_dask.configure()
+    import dask.config
+    import distributed  # noqa: F401  (its import brings its defaults)
+
+    routes = dask.config.get("distributed.scheduler.http.routes")
+    dask.config.set({"distributed.scheduler.http.routes": redirect_routes(routes)})
+    import_modules(unit.preload)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard // 2), hard))
+    from distributed.config import get_loop_factory
+
+    runner = asyncio.new_event_loop if (factory := get_loop_factory()) is None else factory
+    loop = runner()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(_run(unit, labels))
+    finally:
+        # Whatever still holds the process is shown in the log, and ended.
+        faulthandler.dump_traceback_later(5, exit=True)
+
+
+async def _run(unit: SchedulerUnit, labels: Labels) -> int:
+    from distributed import Scheduler
+
+    class FleetScheduler(fleet_dask.ExactDashboard, Scheduler):
+        """Dask's scheduler, with its dashboard where it was declared."""
+
+    signalled = asyncio.create_task(fleet_dask.stop_signal())
+    unlabelled = asyncio.create_task(fleet_dask.labeller_death(labels))
+
+    async def serve() -> None:
+        nonlocal scheduler
+        # Security comes from Dask's configuration: Scheduler makes a Security() itself.
+        scheduler = FleetScheduler(
+            host=unit.listen,
+            port=unit.port,
+            contact_address=fleet_dask.contact_url(unit.contact, unit.port),
+            dashboard=True,
+            dashboard_address=host_port(unit.listen, unit.dashboard_port),
+        )
+        await scheduler
+        ports = {"port": unit.port, "dashboard_port": unit.dashboard_port}
+        base = base_record(unit.name, unit.role, unit.digest)
+        write_record(unit.run_directory, unit.name, base, **ports)
+        await scheduler.finished()
+
+    scheduler: Any = None
+    served = asyncio.create_task(serve())
+    await asyncio.wait({signalled, unlabelled, served}, return_when=asyncio.FIRST_COMPLETED)
+    code = 0
+    if served.done() and (error := served.exception()) is not None:
+        cause = error.__cause__ or error
+        fleet_dask.say(f"{unit.name} failed: {type(cause).__name__}: {cause}")
+        code = 1
+    elif unlabelled.done():
+        code = 1
+    if scheduler is not None and not served.done():
+        reason = signalled.result() if signalled.done() else "the labeller has died"
+        try:
+            await asyncio.wait_for(scheduler.close(reason=reason), CLOSE_TIMEOUT)
+        except asyncio.TimeoutError:
+            fleet_dask.say(f"{unit.name} did not close within {CLOSE_TIMEOUT:g} s")
+    return code

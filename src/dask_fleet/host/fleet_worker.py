@@ -1,0 +1,69 @@
+"""The worker's side: what happens first in the process that a nanny has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import dask.config
+import fleet_dask
+import fleet_labels
+import fleet_process
+import fleet_status
+from distributed import Worker
+
+__all__ = ["FleetWorker", "open_worker"]
+
+
+class FleetWorker(fleet_dask.ExactDashboard, Worker):
+    """Dask's worker, with its dashboard where it was declared."""
+
+    async def __aenter__(self) -> Any:
+        """Start, or say in the exception itself why not."""
+        try:
+            return await super().__aenter__()
+        except RuntimeError as error:
+            if (cause := error.__cause__) is None:
+                raise
+            # On its way to the nanny an exception loses its cause.
+            raise RuntimeError(f"{error} {type(cause).__name__}: {cause}") from cause
+
+
+def open_worker(
+    *,
+    label: str,
+    fifo: str,
+    run_directory: str,
+    record: dict[str, Any],
+    preload_modules: tuple[str, ...],
+    **worker_options: Any,
+) -> Worker:
+    """Make this process a worker of the fleet, and return the worker.
+
+    A nanny calls it in the place of a class of workers: nothing of ours runs earlier in
+    the new process, and nothing of Dask's has been logged yet.
+    """
+    fleet_labels.divert(fifo)
+    fleet_process.prepare_output()
+    fleet_dask.use_iso_timestamps()
+    # The nanny decides when a worker ends, also when a terminal's Ctrl-C reaches all.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Without this variable Dask leaves the title of the process alone.
+    os.environ.pop("__DASK_PARENT_PID", None)
+    fleet_process.set_title(label)
+    _seed_numpy()
+    # Only what failed in the forkserver, or was not tried, is imported here: the log of
+    # each worker then has the reason.
+    if dask.config.get("distributed.worker.multiprocessing-method") == "forkserver":
+        fleet_process.import_modules(tuple(m for m in preload_modules if m not in sys.modules))
+    fleet_status.write_record(run_directory, label, **record)
+    return FleetWorker(**worker_options)
+
+
+def _seed_numpy() -> None:
+    """Give this fork its own random numbers; Python's own generator does that by itself."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()

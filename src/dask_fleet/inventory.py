@@ -1,0 +1,155 @@
+"""The inventory: every declared process, what is known of it, and its state in one word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from dask_fleet.layout import Worker
+from dask_fleet.registration import faults
+
+if TYPE_CHECKING:
+    from dask_fleet.layout import Layout
+    from dask_fleet.observed import HostObserved, ProcessRecord, RegisteredWorker, SchedulerObserved
+
+__all__ = ["Row", "RowState", "inventory", "totals"]
+
+RowState = Literal[
+    "running", "starting", "wrong", "crashing", "stopped", "down", "unsupervised", "paused"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One process of the inventory.
+
+    Attributes
+    ----------
+    state : str
+        ``running``: alive and, for a worker, listed by the scheduler as declared;
+        ``starting``: alive, not listed yet; ``wrong``: listed, but not as declared;
+        ``paused``: listed, out of memory; ``crashing``: ends again and again; ``stopped``: by
+        hand; ``down``: not there; ``unsupervised``: alive, but nothing would restart it.
+    started : float or None
+        Seconds since the epoch; ``None`` when it is not alive.
+    uptime : float or None
+        Seconds, by the clock of its host.
+    memory, memory_limit : int
+        Bytes; 0 when unknown or without limit.
+    executing, ready : int
+        Tasks that run on it and that wait on it.
+    fault : str
+        What is not as declared.
+    """
+
+    name: str
+    role: str
+    unit: str
+    host: str
+    address: str
+    ports: Mapping[str, int]
+    state: RowState
+    pid: int | None
+    started: float | None
+    uptime: float | None
+    restarts: int
+    registered: bool
+    nthreads: int
+    versions: Mapping[str, str]
+    memory: int
+    memory_limit: int
+    cpu: float
+    executing: int
+    ready: int
+    fault: str
+
+
+def inventory(
+    layout: Layout,
+    observed: Mapping[str, HostObserved],
+    cluster: SchedulerObserved | None,
+) -> tuple[Row, ...]:
+    """Return a row for every declared process, in the order of the spec.
+
+    Parameters
+    ----------
+    layout : Layout
+        What is declared.
+    observed : Mapping
+        What was seen on each host.
+    cluster : SchedulerObserved or None
+        What the scheduler says; ``None`` if it does not answer.
+    """
+    wrong = faults(layout, cluster)
+    listed: Mapping[str, RegisteredWorker] = cluster.workers if cluster else {}
+    rows: list[Row] = []
+    for unit in layout.units:
+        seen = observed[unit.host]
+        now = float(seen.facts.get("clock", 0))
+        there = seen.runtime.units.get(unit.name)
+        for process in unit.processes:
+            record = seen.records.get(process.name)
+            alive = record if record is not None and record.alive else None
+            worker = listed.get(process.name)
+            fault = wrong.get(process.name, "")
+            registered = worker is not None if isinstance(process, Worker) else cluster is not None
+            state = _state(
+                seen.runtime.alive, there.state if there else None, alive, registered, fault
+            )
+            if state == "running" and worker is not None and worker.status == "paused":
+                state = "paused"
+            host = layout.hosts[unit.host]
+            rows.append(
+                Row(
+                    name=process.name,
+                    role="worker" if isinstance(process, Worker) else "scheduler",
+                    unit=unit.name,
+                    host=unit.host,
+                    address=host.address,
+                    ports=process.ports,
+                    state=state,
+                    pid=alive.pid if alive else None,
+                    started=alive.started if alive else None,
+                    uptime=max(now - alive.started, 0.0) if alive else None,
+                    restarts=record.restarts if record else 0,
+                    registered=registered,
+                    nthreads=process.nthreads if isinstance(process, Worker) else 0,
+                    versions=alive.versions if alive else {},
+                    memory=worker.memory if worker else (alive.memory if alive else 0),
+                    memory_limit=worker.memory_limit if worker else 0,
+                    cpu=worker.cpu if worker else 0.0,
+                    executing=worker.executing if worker else 0,
+                    ready=worker.ready if worker else 0,
+                    fault=fault,
+                )
+            )
+    return tuple(rows)
+
+
+def _state(
+    runtime: bool,
+    unit: str | None,
+    alive: ProcessRecord | None,
+    registered: bool,
+    fault: str,
+) -> RowState:
+    if alive is not None and not runtime:
+        return "unsupervised"
+    if unit == "crashing":
+        return "crashing"
+    if alive is None:
+        if unit in ("running", "starting"):
+            return "starting"
+        return "stopped" if unit in ("stopped", "stopping") else "down"
+    if not registered:
+        return "starting"
+    return "wrong" if fault else "running"
+
+
+def totals(rows: tuple[Row, ...]) -> dict[str, int]:
+    """Return how many processes are in each state, the states in order of appearance."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.state] = counts.get(row.state, 0) + 1
+    return counts

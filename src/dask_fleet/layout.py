@@ -1,0 +1,314 @@
+"""From spec to processes: every name, address, port and limit, decided once.
+
+The layout is a value. It says what the fleet is when it is up; it knows nothing of what is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from dask_fleet.spec.configuration import nest
+from dask_fleet.spec.expand import (
+    SCHEDULER_NAME,
+    ExpandedHost,
+    Placement,
+    expand_hosts,
+    placements,
+    scheduler_host,
+    worker_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dask_fleet.spec.model import Spec
+
+__all__ = [
+    "THIS_MACHINE",
+    "Host",
+    "HostFacts",
+    "Layout",
+    "Scheduler",
+    "Unit",
+    "Worker",
+    "lay_out",
+]
+
+THIS_MACHINE = "*"
+"""Key of the facts that hold for every local host."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What is known of a host beside the spec: CPUs, and memory in bytes."""
+
+    cpus: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host of the fleet.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the spec.
+    address : str
+        Contact address, dialled by the fleet's other processes.
+    listen : str
+        Address that its processes bind.
+    external : str
+        Address that clients dial.
+    transport : {"local", "ssh"}
+        What carries commands to it.
+    runtime : {"supervisor", "systemd", "compose"}
+        What runs its processes.
+    work_directory, log_directory : str or None
+        Where workers spill and where logs are kept; ``None`` is the runtime's own place.
+    """
+
+    name: str
+    address: str
+    listen: str
+    external: str
+    transport: Literal["local", "ssh"]
+    runtime: Literal["supervisor", "systemd", "compose"]
+    work_directory: str | None = None
+    log_directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """The scheduler process."""
+
+    name: str
+    host: str
+    listen: str
+    contact: str
+    external: str
+    port: int
+    dashboard_port: int
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Its ports by use."""
+        return {"scheduler": self.port, "dashboard": self.dashboard_port}
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker process and its nanny.
+
+    ``memory_limit`` is in bytes; ``None`` lets Dask decide (its share of the host's memory).
+    """
+
+    name: str
+    group: str
+    host: str
+    listen: str
+    contact: str
+    port: int
+    nanny_port: int
+    dashboard_port: int
+    nthreads: int
+    memory_limit: int | None
+    resources: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Its ports by use."""
+        return {
+            "worker": self.port,
+            "nanny": self.nanny_port,
+            "dashboard": self.dashboard_port,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a runtime keeps alive as one process tree.
+
+    It is the scheduler, or all workers of one worker group on one host (one process with all
+    their nannies starts three times faster than one process for each).
+    """
+
+    name: str
+    host: str
+    role: Literal["scheduler", "workers"]
+    processes: tuple[Scheduler | Worker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The fleet as declared, in processes.
+
+    Attributes
+    ----------
+    scheduler_address : str
+        What workers dial, such as ``tcp://192.168.1.166:8786``.
+    client_address : str
+        What clients dial: the same with the external address.
+    dashboard_url : str
+        The scheduler's dashboard as clients see it.
+    dask_configuration : Mapping
+        Dask configuration beyond the defaults, nested, shipped to every host.
+    environment_variables : Mapping
+        Variables set for every process.
+    """
+
+    name: str
+    hosts: Mapping[str, Host]
+    scheduler: Scheduler
+    workers: tuple[Worker, ...]
+    units: tuple[Unit, ...]
+    scheduler_address: str
+    client_address: str
+    dashboard_url: str
+    dask_configuration: Mapping[str, object]
+    environment_variables: Mapping[str, str]
+
+    def units_on(self, host: str) -> tuple[Unit, ...]:
+        """Return the units of one host, the scheduler first."""
+        return tuple(unit for unit in self.units if unit.host == host)
+
+
+def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
+    """Return the processes that a checked spec asks for.
+
+    The order is that of the spec: scheduler first, then groups, their hosts, their workers.
+
+    Parameters
+    ----------
+    spec : Spec
+        As `dask_fleet.spec.load` returns it.
+    facts : Mapping, optional
+        What is known of hosts by name; `THIS_MACHINE` holds for every local host. What the spec
+        declares goes before it.
+
+    Notes
+    -----
+    ``nthreads: auto`` is the host's CPUs divided by all its workers, at least one.
+    ``memory_limit: auto`` is an equal share of what the explicit limits leave of the host's
+    memory. Dask's own rule (memory times threads over CPUs) gives out more than there is as soon
+    as a host has more workers than CPUs; what workers are on a host is known here.
+    """
+    known = facts or {}
+    hosts = expand_hosts(spec)
+    scheduler = _scheduler(spec, hosts)
+    placed = placements(spec, hosts, scheduler.host)
+    by_host: dict[str, list[Placement]] = {}
+    for placement in placed:
+        by_host.setdefault(placement.host, []).append(placement)
+    shares = {
+        name: _shares(hosts[name], on_host, known.get(name) or _local(hosts[name], known))
+        for name, on_host in by_host.items()
+    }
+    units = [Unit(SCHEDULER_NAME, scheduler.host, "scheduler", (scheduler,))]
+    everyone: list[Worker] = []
+    for placement in placed:
+        workers = _workers(placement, hosts[placement.host], shares[placement.host])
+        everyone.extend(workers)
+        units.append(Unit(f"dask-workers-{placement.group}", placement.host, "workers", workers))
+    work, logs = spec.directories.work, spec.directories.logs
+    return Layout(
+        name=spec.name,
+        hosts={
+            host.name: Host(
+                host.name,
+                host.address,
+                host.listen,
+                host.external,
+                host.transport,
+                host.runtime,
+                work,
+                logs,
+            )
+            for host in hosts.values()
+        },
+        scheduler=scheduler,
+        workers=tuple(everyone),
+        units=tuple(units),
+        scheduler_address=_url("tcp", scheduler.contact, scheduler.port),
+        client_address=_url("tcp", scheduler.external, scheduler.port),
+        dashboard_url=_url("http", scheduler.external, scheduler.dashboard_port) + "/status",
+        dask_configuration=nest(spec.config)[0],
+        environment_variables=dict(spec.variables),
+    )
+
+
+def _scheduler(spec: Spec, hosts: Mapping[str, ExpandedHost]) -> Scheduler:
+    name = scheduler_host(spec, hosts)
+    if name is None or name not in hosts:
+        raise ValueError("a spec is checked before it is laid out: the scheduler has no host")
+    host = hosts[name]
+    return Scheduler(
+        name=SCHEDULER_NAME,
+        host=name,
+        listen=host.listen,
+        contact=host.address,
+        external=host.external,
+        port=spec.scheduler.port,
+        dashboard_port=spec.scheduler.dashboard,
+    )
+
+
+def _local(host: ExpandedHost, facts: Mapping[str, HostFacts]) -> HostFacts:
+    here = facts.get(THIS_MACHINE) if host.transport == "local" else None
+    return here or HostFacts()
+
+
+def _shares(
+    host: ExpandedHost, placed: list[Placement], facts: HostFacts
+) -> tuple[int, int | None]:
+    """Return threads and memory of a worker on this host for which the spec says ``auto``."""
+    total = sum(placement.spec.per_host for placement in placed)
+    cpus = host.spec.cpus or facts.cpus or 1
+    memory = host.spec.memory or facts.memory
+    threads = max(1, cpus // total)
+    if memory is None:
+        return threads, None
+    sharing = 0
+    for placement in placed:
+        limit = placement.spec.memory_limit
+        if limit == "auto":
+            sharing += placement.spec.per_host
+        else:
+            memory -= limit * placement.spec.per_host
+    return threads, memory // sharing if sharing and memory >= sharing else None
+
+
+def _workers(
+    placement: Placement, host: ExpandedHost, share: tuple[int, int | None]
+) -> tuple[Worker, ...]:
+    group = placement.spec
+    threads, memory = share
+    nthreads = threads if group.nthreads == "auto" else group.nthreads
+    limit = memory if group.memory_limit == "auto" else group.memory_limit
+    ports = zip(
+        placement.ports(group.ports.worker),
+        placement.ports(group.ports.nanny),
+        placement.ports(group.ports.dashboard),
+        strict=True,
+    )
+    return tuple(
+        Worker(
+            name=worker_name(group.prefix, number),
+            group=placement.group,
+            host=host.name,
+            listen=host.listen,
+            contact=host.address,
+            port=worker,
+            nanny_port=nanny,
+            dashboard_port=dashboard,
+            nthreads=nthreads,
+            memory_limit=limit,
+            resources=dict(group.resources),
+        )
+        for number, (worker, nanny, dashboard) in enumerate(ports, start=placement.first)
+    )
+
+
+def _url(scheme: str, address: str, port: int) -> str:
+    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"

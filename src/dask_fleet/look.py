@@ -1,0 +1,231 @@
+"""One look at a host: a POSIX shell script that prints facts, and a pure reading of its output.
+
+No Python and no agent of ours is needed on a host for it to be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+from dask_fleet.command import Command, script
+from dask_fleet.observed import HostObserved, Listener, ProcessRecord
+
+if TYPE_CHECKING:
+    from dask_fleet.places import Places
+    from dask_fleet.runtimes.base import Runtime
+
+__all__ = ["COMPLETE", "holders_script", "look_script", "read_holders", "read_look"]
+
+COMPLETE = ".dask-fleet-complete"
+"""The file that is written last into an environment, when it is whole."""
+
+_MARK = "#### "
+
+_LOOK = """\
+LC_ALL=C; export LC_ALL
+mark() { echo; echo "#### $1"; }
+mark facts
+echo "kernel $(uname -sr)"
+echo "cpus $(nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
+sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory_kib \\1/p' /proc/meminfo
+sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/memory_available_kib \\1/p' /proc/meminfo
+echo "boot_id $(cat /proc/sys/kernel/random/boot_id)"
+echo "clock $(date +%s.%N)"
+sed -n 's/^btime /boot_time /p' /proc/stat
+echo "ticks $(getconf CLK_TCK)"
+echo "page $(getconf PAGESIZE)"
+free_kib() {
+  place=$1
+  while [ ! -d "$place" ] && [ -n "$place" ]; do place=${place%/*}; done
+  df -Pk "${place:-/}" | awk 'NR == 2 { print $4 }'
+}
+echo "disk_free_kib $(free_kib "$state")"
+echo "environments_free_kib $(free_kib "$environments")"
+if [ -d "$state" ]; then echo "exists 1"; fi
+mark files
+# Bytecode is Python's own business, and a file that is being installed is not there yet.
+if [ -d "$deployed" ]; then
+  find "$deployed" -type f ! -path '*/__pycache__/*' ! -name '*.dask-fleet-new' \\
+    -exec sha256sum {} +
+fi
+mark units
+for path in "$deployed"/units/*.json; do
+  if [ -f "$path" ]; then echo "$path"; cat "$path"; fi
+done
+mark environments
+for path in "$environments"/*/.dask-fleet-complete; do
+  if [ -f "$path" ]; then path=${path%/*}; echo "${path##*/}"; fi
+done
+mark records
+for path in "$run"/*.json; do
+  if [ -f "$path" ]; then
+    cat "$path"; echo
+    pid=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' "$path")
+    if [ -r "/proc/$pid/stat" ]; then sed 's/^/stat /' "/proc/$pid/stat"; fi
+  fi
+done
+mark listeners
+for path in /proc/net/tcp /proc/net/tcp6; do
+  if [ -r "$path" ]; then awk '$4 == "0A" { print $2, $10 }' "$path"; fi
+done
+mark runtime
+"""
+
+
+def look_script(places: Places, runtime: Runtime) -> Command:
+    """Return the command that prints everything a plan needs to know about a host."""
+    names = {
+        "state": places.state,
+        "deployed": places.deployed,
+        "run": places.run,
+        "environments": places.environments,
+    }
+    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
+    return script(head + _LOOK + runtime.look(places), timeout=30)
+
+
+def read_look(host: str, text: str, runtime: Runtime) -> HostObserved:
+    """Return what the output of the look script says.
+
+    Parameters
+    ----------
+    host : str
+        Name of the host.
+    text : str
+        Standard output of the script.
+    runtime : Runtime
+        The runtime whose part stands in it.
+    """
+    parts = _sections(text)
+    facts = dict(line.split(" ", 1) for line in parts["facts"] if " " in line)
+    return HostObserved(
+        host=host,
+        facts=facts,
+        exists="exists" in facts,
+        files={path: digest for digest, path in (ln.split("  ", 1) for ln in parts["files"])},
+        unit_files=dict(_unit_files(parts["units"])),
+        environments=frozenset(parts["environments"]),
+        records=_records(parts["records"], facts),
+        runtime=runtime.read("\n".join(parts["runtime"])),
+        listeners=tuple(_listener(line) for line in parts["listeners"]),
+    )
+
+
+def _sections(text: str) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(_MARK):
+            current = parts.setdefault(line[len(_MARK) :], [])
+        elif line:
+            current.append(line)
+    return parts
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """Return a line of JSON, or ``None`` for what somebody edited into something else."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _unit_files(lines: list[str]) -> list[tuple[str, Mapping[str, object]]]:
+    return [
+        (path, _parsed(content) or {})
+        for path, content in pairwise(lines)
+        if path.startswith("/") and not content.startswith("/")
+    ]
+
+
+def _records(lines: list[str], facts: Mapping[str, str]) -> dict[str, ProcessRecord]:
+    """Return the records, each followed by the kernel's line on its pid when that exists.
+
+    A pid may be another process by now: it is ours only if it began before the record was
+    written (fields 22 and 24 of ``/proc/PID/stat`` are start and resident pages, proc(5)).
+    """
+    records: dict[str, ProcessRecord] = {}
+    for number, line in enumerate(lines):
+        entry = None if line.startswith("stat ") else _parsed(line)
+        if entry is None:
+            continue
+        after = lines[number + 1] if number + 1 < len(lines) else ""
+        alive, memory = False, 0
+        if after.startswith("stat "):
+            fields = after.rpartition(")")[2].split()
+            began = float(facts["boot_time"]) + int(fields[19]) / int(facts["ticks"])
+            # The kernel's boot time is in whole seconds, so allow for two.
+            alive = fields[0] != "Z" and began <= float(entry["started"]) + 2
+            memory = int(fields[21]) * int(facts["page"]) if alive else 0
+        records[entry["name"]] = ProcessRecord(
+            name=entry["name"],
+            unit=entry["unit"],
+            role=entry["role"],
+            pid=int(entry["pid"]),
+            started=float(entry["started"]),
+            restarts=int(entry["restarts"]),
+            digest=entry["digest"],
+            versions=entry.get("versions", {}),
+            alive=alive,
+            memory=memory,
+        )
+    return records
+
+
+def _listener(line: str) -> Listener:
+    """Return a socket of ``/proc/net/tcp``: the address is hexadecimal, in host byte order."""
+    local, inode = line.split()
+    packed, port = local.split(":")
+    if len(packed) == 8:
+        address = ".".join(str(byte) for byte in reversed(bytes.fromhex(packed)))
+    else:
+        words = [bytes.fromhex(packed[i : i + 8])[::-1] for i in range(0, 32, 8)]
+        address = _ipv6(b"".join(words))
+    return Listener(address, int(port, 16), int(inode))
+
+
+def _ipv6(raw: bytes) -> str:
+    import ipaddress  # 10 ms, and few hosts listen on IPv6
+
+    address = ipaddress.IPv6Address(raw)
+    return str(address.ipv4_mapped or address)
+
+
+def holders_script(inodes: tuple[int, ...]) -> Command:
+    """Return the command that finds which process holds each of these sockets.
+
+    Every descriptor of every process is read, so it is asked only when a port is in the way.
+    """
+    return script(
+        """\
+LC_ALL=C; export LC_ALL
+wanted=" $* "
+for place in /proc/[0-9]*; do
+  ls -l "$place/fd" 2>/dev/null | sed -n "s/.*socket:\\[\\([0-9]*\\)\\]$/\\1/p" |
+  while read -r inode; do
+    case $wanted in
+      *" $inode "*)
+        pid=${place##*/}
+        group=$(sed 's/.*) //' "$place/stat" | cut -d' ' -f3)
+        echo "$inode $pid $group $(tr '\\0' ' ' <"$place/cmdline" | cut -c1-200)" ;;
+    esac
+  done
+done
+""",
+        *(str(inode) for inode in inodes),
+        timeout=30,
+    )
+
+
+def read_holders(text: str) -> dict[int, tuple[int, int, str]]:
+    """Return pid, process group and command line of the holder of each socket, by inode."""
+    holders: dict[int, tuple[int, int, str]] = {}
+    for line in text.splitlines():
+        inode, pid, group, command = (*line.split(" ", 3), "")[:4]
+        holders.setdefault(int(inode), (int(pid), int(group), command.strip()))
+    return holders

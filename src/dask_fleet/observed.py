@@ -1,0 +1,137 @@
+"""What was seen: on the hosts, and by the scheduler itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "HostObserved",
+    "Listener",
+    "ProcessRecord",
+    "RegisteredWorker",
+    "RuntimeObserved",
+    "SchedulerObserved",
+    "UnitObserved",
+    "UnitState",
+]
+
+UnitState = Literal["running", "starting", "stopping", "stopped", "crashing", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket; ``address`` is ``0.0.0.0`` or ``::`` when it takes every interface."""
+
+    address: str
+    port: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """What a process of the fleet wrote about itself, and whether it is still alive.
+
+    ``started`` is in seconds since the epoch; ``memory`` is its resident size in bytes.
+    """
+
+    name: str
+    unit: str
+    role: str
+    pid: int
+    started: float
+    restarts: int
+    digest: str
+    versions: Mapping[str, str]
+    alive: bool
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnitObserved:
+    """A unit as its runtime sees it; ``pid`` is 0 when it has none."""
+
+    name: str
+    state: UnitState
+    pid: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeObserved:
+    """A runtime on a host, and its units by name."""
+
+    alive: bool = False
+    pid: int = 0
+    units: Mapping[str, UnitObserved] = field(default_factory=dict[str, UnitObserved])
+
+
+@dataclass(frozen=True, slots=True)
+class HostObserved:
+    """One look at a host.
+
+    Attributes
+    ----------
+    host : str
+        Its name in the spec.
+    facts : Mapping
+        ``kernel``, ``cpus``, ``memory`` (bytes), ``disk_free`` (bytes, where the state lives),
+        ``environments_free`` (bytes, where environments live), ``boot_id``, ``clock`` (seconds).
+    exists : bool
+        Whether the fleet has a state directory there.
+    files : Mapping of str to str
+        Path and SHA-256 of every deployed file.
+    unit_files : Mapping
+        Unit files as parsed, by path; a file that is not JSON stands as an empty mapping.
+    environments : frozenset of str
+        Digests of the environments that are complete.
+    records : Mapping
+        Records of processes by name.
+    runtime : RuntimeObserved
+        What the runtime says.
+    listeners : tuple of Listener
+        Every listening TCP socket.
+    """
+
+    host: str
+    facts: Mapping[str, str]
+    exists: bool
+    files: Mapping[str, str]
+    unit_files: Mapping[str, Mapping[str, object]]
+    environments: frozenset[str]
+    records: Mapping[str, ProcessRecord]
+    runtime: RuntimeObserved
+    listeners: tuple[Listener, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredWorker:
+    """A worker as the scheduler lists it.
+
+    ``memory`` and ``spilled`` are in bytes, ``cpu`` in percent of one core;
+    ``executing`` and ``ready`` count tasks, ``in_memory`` counts keys.
+    """
+
+    name: str
+    address: str
+    nanny: str
+    dashboard_port: int
+    nthreads: int
+    status: str
+    memory: int = 0
+    memory_limit: int = 0
+    spilled: int = 0
+    cpu: float = 0.0
+    executing: int = 0
+    ready: int = 0
+    in_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerObserved:
+    """The cluster as the scheduler itself describes it."""
+
+    address: str
+    dashboard_port: int
+    workers: Mapping[str, RegisteredWorker]

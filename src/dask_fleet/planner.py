@@ -1,0 +1,373 @@
+"""Spec and observation to plan: pure, so that the same input gives the same plan.
+
+A plan on what it has just done is empty; a plan on what was left half done finishes it. Nothing
+is remembered between runs: a process says which digest it was started from, so a run that was
+killed between writing a file and restarting what reads it is seen and gone on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from dask_fleet.actions import (
+    Action,
+    BuildEnvironment,
+    Change,
+    Plan,
+    RemoveFleet,
+    RestartUnits,
+    StartRuntime,
+    StartUnits,
+    StopProcesses,
+    StopRuntime,
+    UpdateUnits,
+    Verb,
+    WriteFiles,
+)
+
+if TYPE_CHECKING:
+    from dask_fleet.observed import HostObserved, Listener
+    from dask_fleet.places import Places
+    from dask_fleet.runtimes.base import Runtime
+    from dask_fleet.target import HostTarget, ManagedFile, UnitTarget
+
+__all__ = [
+    "PortInTheWay",
+    "differences",
+    "plan_down",
+    "plan_restart",
+    "plan_up",
+    "ports_in_the_way",
+]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What becomes of one host: lines for people, and actions by phase."""
+
+    host: str
+    changes: list[Change] = field(default_factory=list[Change])
+    prepare: list[Action] = field(default_factory=list[Action])
+    stop: list[Action] = field(default_factory=list[Action])
+    run: list[Action] = field(default_factory=list[Action])
+
+    def say(self, verb: Verb, subject: str, reason: str) -> None:
+        self.changes.append(Change(self.host, verb, subject, reason))
+
+
+def plan_up(
+    targets: Iterable[HostTarget],
+    observed: Mapping[str, HostObserved],
+    runtimes: Mapping[str, Runtime],
+) -> Plan:
+    """Return what makes every host be as its target says.
+
+    Parameters
+    ----------
+    targets : iterable of HostTarget
+        What should be, in the order of the spec, the scheduler's host first.
+    observed : Mapping
+        What is, by host.
+    runtimes : Mapping
+        The runtime of each host.
+    """
+    return _join(
+        _host_up(target, observed[target.host], runtimes[target.host]) for target in targets
+    )
+
+
+def _join(drafts: Iterable[_Draft]) -> Plan:
+    every = list(drafts)
+    phases = (
+        tuple(action for draft in every for action in draft.prepare),
+        tuple(action for draft in every for action in draft.stop),
+        tuple(action for draft in every for action in draft.run),
+    )
+    return Plan(
+        changes=tuple(change for draft in every for change in draft.changes),
+        phases=tuple(phase for phase in phases if phase),
+    )
+
+
+def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft:
+    draft = _Draft(target.host)
+    if target.environment.digest not in seen.environments:
+        draft.say("create", f"environment {target.environment.name}", "it is not there")
+        draft.prepare.append(BuildEnvironment(target.host, target.environment))
+    changed = tuple(file for file in target.files if seen.files.get(file.path) != file.digest)
+    declared = {file.path for file in target.files}
+    removed = tuple(sorted(path for path in seen.files if path not in declared))
+    if changed or removed:
+        draft.prepare.append(WriteFiles(target.host, changed, removed))
+    own = runtime.own_files(target.places)
+    rewritten = sorted(
+        file.path for file in changed if file.path in own and file.path in seen.files
+    )
+    if seen.runtime.alive and not rewritten:
+        _update(draft, target, seen, changed)
+    else:
+        _begin(draft, target, seen, runtime, rewritten)
+    if (changed or removed) and not draft.changes:
+        names = ", ".join(_short(target.places, path) for path in _paths(changed, removed))
+        draft.say("change", "files", f"edited or left behind: {names}")
+    return draft
+
+
+def _paths(changed: Iterable[ManagedFile], removed: Iterable[str]) -> list[str]:
+    return [*(file.path for file in changed), *removed]
+
+
+def _short(places: Places, path: str) -> str:
+    return path.removeprefix(f"{places.deployed}/")
+
+
+def _begin(
+    draft: _Draft, target: HostTarget, seen: HostObserved, runtime: Runtime, rewritten: list[str]
+) -> None:
+    """Say what is to be done where the runtime does not run or has to be started anew."""
+    if rewritten:
+        names = ", ".join(_short(target.places, path) for path in rewritten)
+        draft.say("restart", runtime.name, f"{names} changed")
+        draft.stop.append(StopRuntime(target.host, runtime.name))
+    elif seen.runtime.pid:
+        draft.say("restart", runtime.name, f"pid {seen.runtime.pid} does not answer on its socket")
+        draft.stop.append(StopRuntime(target.host, runtime.name))
+    orphans = _orphans(seen)
+    if orphans and not seen.runtime.pid and not seen.runtime.alive:
+        draft.stop.append(StopProcesses(target.host, orphans))
+    left = dict(orphans)
+    for unit in target.units:
+        if unit.path not in seen.unit_files:
+            draft.say("create", unit.name, _contents(unit))
+        elif rewritten or seen.runtime.pid:
+            draft.say("restart", unit.name, f"with {runtime.name}")
+        elif unit.name in left:
+            draft.say(
+                "restart", unit.name, f"pid {left[unit.name]} runs without its {runtime.name}"
+            )
+        else:
+            draft.say("start", unit.name, f"{runtime.name} is not running")
+    if target.units:
+        names = tuple(unit.name for unit in target.units)
+        draft.run.append(StartRuntime(target.host, runtime.name, names))
+
+
+def _update(
+    draft: _Draft, target: HostTarget, seen: HostObserved, changed: tuple[ManagedFile, ...]
+) -> None:
+    """Say what is to be done where the runtime runs: take over what differs."""
+    update: list[str] = []
+    start: list[str] = []
+    restart: list[str] = []
+    for unit in target.units:
+        there = seen.runtime.units.get(unit.name)
+        record = seen.records.get(unit.name)
+        if there is None:
+            draft.say("create", unit.name, _contents(unit))
+            update.append(unit.name)
+        elif reason := _outdated(unit, target, seen, changed):
+            draft.say("change", unit.name, reason)
+            update.append(unit.name)
+        elif there.state == "stopped":
+            draft.say("start", unit.name, f"it was stopped ({there.detail})")
+            start.append(unit.name)
+        elif there.state == "crashing":
+            draft.say("restart", unit.name, f"it ends at once ({there.detail})")
+            restart.append(unit.name)
+        elif record is not None and record.alive and record.digest != unit.digest:
+            draft.say(
+                "change",
+                unit.name,
+                f"pid {record.pid} was started from an earlier version ({record.digest})",
+            )
+            update.append(unit.name)
+    declared = {unit.name for unit in target.units}
+    for name in sorted(set(seen.runtime.units) - declared):
+        draft.say("remove", name, "it is no longer declared")
+        update.append(name)
+    if update:
+        draft.run.append(UpdateUnits(target.host, tuple(update)))
+    if start:
+        draft.run.append(StartUnits(target.host, tuple(start)))
+    if restart:
+        draft.run.append(RestartUnits(target.host, tuple(restart)))
+
+
+def _contents(unit: UnitTarget) -> str:
+    if unit.role == "scheduler":
+        return "it is not there"
+    count = len(unit.processes)
+    if count == 1:
+        return f"it is not there ({unit.processes[0]})"
+    return f"it is not there ({count} workers, {unit.processes[0]} to {unit.processes[-1]})"
+
+
+def _outdated(
+    unit: UnitTarget, target: HostTarget, seen: HostObserved, changed: tuple[ManagedFile, ...]
+) -> str:
+    """Return why the deployed definition of a unit differs, or nothing if it does not."""
+    paths = {file.path for file in changed}
+    definition = {path for path in paths if path.endswith(f"/{unit.name}.conf")}
+    if unit.path not in paths and not definition:
+        return ""
+    was = seen.unit_files.get(unit.path, {})
+    if was.get("digest") == unit.digest:
+        return "its files were edited by hand"
+    reasons = [
+        text
+        for text in differences(was, unit.declared)
+        if not text.startswith(("digest ", "run_directory "))
+    ]
+    shared = {_short(target.places, path) for path in paths} - {
+        _short(target.places, path) for path in (unit.path, *definition)
+    }
+    if "dask.yaml" in shared:
+        reasons.append("the Dask configuration changed")
+    if any(path.startswith("launcher/") for path in shared):
+        reasons.append("the launcher of dask-fleet changed")
+    shown = reasons[:4]
+    if len(reasons) > len(shown):
+        shown.append(f"and {len(reasons) - len(shown)} more")
+    return "; ".join(shown) or "its files were edited by hand"
+
+
+def differences(was: Mapping[str, object], will: Mapping[str, object]) -> list[str]:
+    """Return each key whose value differs, as ``key old -> new``, in the order of the keys.
+
+    Values of environment variables are not shown: they may be secrets.
+    """
+    old, new = dict(_flat(was)), dict(_flat(will))
+    lines: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) == new.get(key) and (key in old) == (key in new):
+            continue
+        if key.startswith("environment."):
+            lines.append(f"variable {key.partition('.')[2]} changed")
+        else:
+            lines.append(f"{key} {_shown(old, key)} -> {_shown(new, key)}")
+    return lines
+
+
+def _shown(values: Mapping[str, object], key: str) -> str:
+    return str(values[key]) if key in values else "nothing"
+
+
+def _flat(value: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
+    for key, item in value.items():
+        path = f"{prefix}{key}"
+        if isinstance(item, Mapping):
+            yield from _flat(cast("Mapping[str, object]", item), f"{path}.")
+        elif isinstance(item, (list, tuple)):
+            for element in cast("list[object]", item):
+                if isinstance(element, Mapping):
+                    named = cast("Mapping[str, object]", element)
+                    yield from _flat(named, f"{named.get('name', path)}.")
+                else:
+                    yield path, cast("object", item)
+                    break
+        else:
+            yield path, item
+
+
+def _orphans(seen: HostObserved) -> tuple[tuple[str, int], ...]:
+    """Return units that live on although no runtime keeps them: name and pid."""
+    return tuple(
+        (record.name, record.pid)
+        for record in seen.records.values()
+        if record.alive and record.name == record.unit
+    )
+
+
+def plan_down(
+    observed: Mapping[str, HostObserved],
+    runtimes: Mapping[str, Runtime],
+    places: Mapping[str, Places],
+) -> Plan:
+    """Return what leaves nothing of the fleet on any host, environments excepted."""
+    drafts: list[_Draft] = []
+    for host, seen in observed.items():
+        draft = _Draft(host)
+        if seen.runtime.pid or seen.runtime.alive:
+            for name in sorted(seen.runtime.units):
+                draft.say("stop", name, "the fleet goes down")
+            draft.say("stop", runtimes[host].name, "the fleet goes down")
+            draft.prepare.append(StopRuntime(host, runtimes[host].name))
+        elif orphans := _orphans(seen):
+            for name, pid in orphans:
+                draft.say("stop", name, f"pid {pid} runs without its {runtimes[host].name}")
+            draft.prepare.append(StopProcesses(host, orphans))
+        if seen.exists:
+            place = places[host]
+            draft.say("remove", "files", f"everything below {place.state}")
+            directories = dict.fromkeys((place.work, place.logs, place.state))
+            draft.stop.append(RemoveFleet(host, tuple(directories)))
+        drafts.append(draft)
+    return _join(drafts)
+
+
+def plan_restart(
+    targets: Iterable[HostTarget], observed: Mapping[str, HostObserved], names: frozenset[str]
+) -> Plan:
+    """Return the restart of the units that hold these processes (all units if empty)."""
+    drafts: list[_Draft] = []
+    for target in targets:
+        draft = _Draft(target.host)
+        units: list[str] = []
+        for unit in target.units:
+            asked = sorted(names & {unit.name, *unit.processes})
+            if (asked or not names) and unit.name in observed[target.host].runtime.units:
+                draft.say("restart", unit.name, f"asked for {', '.join(asked) or 'all'}")
+                units.append(unit.name)
+        if units:
+            draft.run.append(RestartUnits(target.host, tuple(units)))
+        drafts.append(draft)
+    return _join(drafts)
+
+
+@dataclass(frozen=True, slots=True)
+class PortInTheWay:
+    """A port that a unit is about to need and that somebody listens on."""
+
+    host: str
+    unit: str
+    port: int
+    inode: int
+
+
+def ports_in_the_way(
+    plan: Plan, targets: Iterable[HostTarget], observed: Mapping[str, HostObserved]
+) -> tuple[PortInTheWay, ...]:
+    """Return the listening sockets on ports of units that the plan starts or starts anew.
+
+    Whether the holder is one of the fleet's own processes, which the plan ends first, is for
+    the caller to find out.
+    """
+    found: list[PortInTheWay] = []
+    begins = (StartRuntime, UpdateUnits, StartUnits, RestartUnits)
+    units = {
+        (action.host, name)
+        for phase in plan.phases
+        for action in phase
+        if isinstance(action, begins)
+        for name in action.units
+    }
+    for target in targets:
+        by_port: dict[int, list[Listener]] = {}
+        for listener in observed[target.host].listeners:
+            by_port.setdefault(listener.port, []).append(listener)
+        for unit in target.units:
+            if (target.host, unit.name) in units:
+                found.extend(
+                    PortInTheWay(target.host, unit.name, port, listener.inode)
+                    for address, port in unit.ports
+                    for listener in by_port.get(port, ())
+                    if _overlap(address, listener.address)
+                )
+    return tuple(dict.fromkeys(found))
+
+
+def _overlap(wanted: str, held: str) -> bool:
+    every = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    return wanted == held or wanted in every or held in every

@@ -1,0 +1,54 @@
+"""Whether the cluster that the scheduler describes is the one that was declared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dask_fleet.layout import Layout, Worker
+    from dask_fleet.observed import RegisteredWorker, SchedulerObserved
+
+__all__ = ["faults"]
+
+
+def faults(layout: Layout, seen: SchedulerObserved | None) -> dict[str, str]:
+    """Return what is wrong with each process, by name; empty when all is as declared.
+
+    A worker counts only with the ports that were declared: Dask moves a dashboard to another
+    port, with a warning and nothing more, when its own is taken.
+    """
+    scheduler = layout.scheduler
+    if seen is None:
+        return {scheduler.name: "does not answer"} | {
+            worker.name: "not registered" for worker in layout.workers
+        }
+    found: dict[str, str] = {}
+    if seen.dashboard_port != scheduler.dashboard_port:
+        found[scheduler.name] = (
+            f"dashboard is on port {seen.dashboard_port}, declared is {scheduler.dashboard_port}"
+        )
+    for worker in layout.workers:
+        there = seen.workers.get(worker.name)
+        fault = "not registered" if there is None else _fault(worker, there)
+        if fault:
+            found[worker.name] = fault
+    return found
+
+
+def _fault(worker: Worker, there: RegisteredWorker) -> str:
+    pairs = (
+        ("port", _port(there.address), worker.port),
+        ("nanny port", _port(there.nanny), worker.nanny_port),
+        ("dashboard port", there.dashboard_port, worker.dashboard_port),
+    )
+    wrong = [
+        f"{what} is {is_}, declared is {should}" for what, is_, should in pairs if is_ != should
+    ]
+    if there.status not in ("running", "paused"):
+        wrong.append(f"status is {there.status}")
+    return "; ".join(wrong)
+
+
+def _port(address: str) -> int:
+    tail = address.rpartition(":")[2]
+    return int(tail) if tail.isdecimal() else 0

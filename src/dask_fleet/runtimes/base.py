@@ -1,0 +1,68 @@
+"""What every runtime can say; supervisor is the first, systemd and compose stand beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from dask_fleet.command import Command
+    from dask_fleet.observed import RuntimeObserved
+    from dask_fleet.places import Places
+    from dask_fleet.target import ManagedFile, UnitTarget
+
+__all__ = ["Runtime"]
+
+
+class Runtime(Protocol):
+    """Keeps units alive on a host. Every method is pure: it returns files, text or commands."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the spec."""
+        ...
+
+    def files(
+        self, places: Places, fleet: str, units: Sequence[UnitTarget]
+    ) -> tuple[ManagedFile, ...]:
+        """Return the definitions that make the runtime run these units."""
+        ...
+
+    def own_files(self, places: Places) -> frozenset[str]:
+        """Return the paths whose change needs a restart of the runtime itself."""
+        ...
+
+    def look(self, places: Places) -> str:
+        """Return the part of the look script that prints what the runtime knows."""
+        ...
+
+    def read(self, text: str) -> RuntimeObserved:
+        """Return what the output of ``look`` says."""
+        ...
+
+    def begin(self, places: Places) -> Command:
+        """Return the command that starts the runtime with all its units."""
+        ...
+
+    def end(self, places: Places) -> Command:
+        """Return the command that stops all units and the runtime, and waits for their end."""
+        ...
+
+    def update(self, places: Places, units: Sequence[str]) -> Command:
+        """Return the command that takes over changed definitions of these units."""
+        ...
+
+    def start(self, places: Places, units: Sequence[str]) -> Command:
+        """Return the command that starts stopped units."""
+        ...
+
+    def restart(self, places: Places, units: Sequence[str]) -> Command:
+        """Return the command that restarts units."""
+        ...
+
+    def log(self, places: Places, unit: str, *, lines: int, follow: bool) -> Command:
+        """Return the command that prints the last lines that a unit has logged.
+
+        It goes on printing new ones if ``follow`` is true.
+        """
+        ...

@@ -1,0 +1,277 @@
+"""The runtime for this machine: supervisord, run by the user, one for each fleet.
+
+supervisord restarts whatever exits (a Dask worker exits with 0 when its scheduler is gone, so
+``autorestart=true`` and not ``unexpected``), keeps and rotates one log a unit, and outlives the
+shell that started it. Its settings are described at http://supervisord.org/configuration.html.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from dask_fleet.command import Command, script
+from dask_fleet.errors import FleetError
+from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
+from dask_fleet.places import Places
+from dask_fleet.target import ManagedFile, UnitTarget
+
+__all__ = ["SupervisorRuntime"]
+
+STOP_SECONDS = 20
+"""How long a unit may take to stop before it is killed; nannies need about 3 s."""
+
+_SOCKET_PATH_LIMIT = 107
+"""Bytes of a Unix socket's path that Linux takes (``sun_path``, unix(7)), less supervisord's
+temporary suffix, which is checked apart."""
+
+_STATES: dict[str, UnitState] = {
+    "STOPPED": "stopped",
+    "STARTING": "starting",
+    "RUNNING": "running",
+    "BACKOFF": "crashing",
+    "STOPPING": "stopping",
+    "EXITED": "stopped",
+    "FATAL": "crashing",
+    "UNKNOWN": "stopped",
+}
+"""supervisord's states (http://supervisord.org/subprocess.html) in the words of the fleet."""
+
+# supervisorctl takes 0.15 s to start, most of it imports. This asks the same question over the
+# same socket in 0.03 s, which is what lets a second `up` end in less than half a second.
+_ASK = """\
+import socket, sys
+body = b"<methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>"
+head = b"POST /RPC2 HTTP/1.0\\r\\nContent-Type: text/xml\\r\\nContent-Length: %d\\r\\n\\r\\n"
+with socket.socket(socket.AF_UNIX) as link:
+    link.settimeout(5)
+    link.connect(sys.argv[1])
+    link.sendall(head % len(body) + body)
+    for part in iter(lambda: link.recv(65536), b""):
+        sys.stdout.buffer.write(part)
+"""
+
+
+def _quoted(text: str) -> str:
+    """Return text for a value in supervisord's configuration, where ``%`` begins an expansion."""
+    return text.replace("%", "%%")
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorRuntime:
+    """supervisord on the host.
+
+    Attributes
+    ----------
+    python : str
+        Interpreter there that has the package ``supervisor``.
+    variables : tuple of (str, str)
+        The environment that supervisord and so all units start from. It is not that of the
+        operator's shell: two operators would start two different fleets.
+    """
+
+    python: str
+    variables: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name in the spec."""
+        return "supervisor"
+
+    def files(
+        self, places: Places, fleet: str, units: Sequence[UnitTarget]
+    ) -> tuple[ManagedFile, ...]:
+        """Return ``supervisord.conf`` and one program file for each unit."""
+        socket = self._socket(places)
+        if len(socket.encode()) + len(".1234567") > _SOCKET_PATH_LIMIT:
+            raise FleetError(
+                f"the path of supervisord's socket is too long for the system: {socket}",
+                "set XDG_STATE_HOME to a directory with a shorter path",
+            )
+        main = f"""\
+; Written by dask-fleet for the fleet {fleet}; `dask fleet up` replaces what is edited here.
+[unix_http_server]
+file={_quoted(socket)}
+chmod=0700
+
+[supervisord]
+identifier=dask-fleet-{fleet}
+directory={_quoted(places.state)}
+pidfile={_quoted(self._pidfile(places))}
+logfile={_quoted(places.logs)}/supervisord.log
+logfile_maxbytes=5MB
+logfile_backups=2
+umask=077
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://{_quoted(socket)}
+
+[include]
+files={_quoted(shlex.quote(places.deployed + "/programs"))}/*.conf
+"""
+        return (
+            ManagedFile(self._configuration(places), main.encode()),
+            *(
+                ManagedFile(
+                    f"{places.deployed}/programs/{unit.name}.conf",
+                    self._program(places, unit).encode(),
+                )
+                for unit in units
+            ),
+        )
+
+    def _program(self, places: Places, unit: UnitTarget) -> str:
+        # The digest makes the definition differ whenever anything differs that the unit is
+        # started from, so that one `supervisorctl update` finds out what to restart.
+        # startretries: a unit must not be given up on; the pause between tries grows by itself.
+        return f"""\
+[program:{unit.name}]
+command={_quoted(shlex.join(unit.command))}
+environment=DASK_FLEET_DIGEST="{unit.digest}"
+directory={_quoted(places.state)}
+autostart=true
+autorestart=true
+startsecs=1
+startretries=1000000
+stopsignal=TERM
+stopwaitsecs={STOP_SECONDS}
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={_quoted(places.logs)}/{unit.name}.log
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=5
+"""
+
+    def own_files(self, places: Places) -> frozenset[str]:
+        """Return the path of ``supervisord.conf``."""
+        return frozenset({self._configuration(places)})
+
+    def look(self, places: Places) -> str:
+        """Return shell text that prints supervisord's pid and its answer about all programs."""
+        pidfile, conf, socket, python, ask = map(
+            shlex.quote,
+            (
+                self._pidfile(places),
+                self._configuration(places),
+                self._socket(places),
+                self.python,
+                _ASK,
+            ),
+        )
+        return f"""\
+pid=$(cat {pidfile} 2>/dev/null || :)
+if [ -n "$pid" ] && tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF {conf}; then
+  echo "pid $pid"
+fi
+if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
+"""
+
+    def read(self, text: str) -> RuntimeObserved:
+        """Return supervisord's answer as values."""
+        first, _, rest = text.partition("\n")
+        pid = int(first.split()[1]) if first.startswith("pid ") else 0
+        start = (rest if pid else text).find("<?xml")
+        if start < 0:
+            return RuntimeObserved(alive=False, pid=pid)
+        import xmlrpc.client  # a third of a no-op's imports; not needed when nothing answers
+
+        ((programs,), _) = xmlrpc.client.loads((rest if pid else text)[start:])
+        units = {
+            program["name"]: UnitObserved(
+                name=program["name"],
+                state=_STATES.get(program["statename"], "stopped"),
+                pid=int(program["pid"]),
+                detail=str(program["spawnerr"] or program["description"]),
+            )
+            for program in cast("list[dict[str, Any]]", programs)
+        }
+        return RuntimeObserved(alive=True, pid=pid, units=units)
+
+    def begin(self, places: Places) -> Command:
+        """Return the command that starts supervisord as a daemon."""
+        return script(
+            'mkdir -p -m 700 "$1" "$2" "$3" && shift 3 && exec env -i "$@"',
+            places.run,
+            places.logs,
+            places.work,
+            *(f"{key}={value}" for key, value in self.variables),
+            self.python,
+            "-m",
+            "supervisor.supervisord",
+            "-c",
+            self._configuration(places),
+        )
+
+    def end(self, places: Places) -> Command:
+        """Return the command that ends supervisord by its pid and waits until it is gone."""
+        return script(
+            f"""\
+pid=$(cat "$1" 2>/dev/null || :)
+[ -n "$pid" ] || exit 0
+tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$2" || exit 0
+kill -TERM "$pid"
+tries=0
+while kill -0 "$pid" 2>/dev/null; do
+  tries=$((tries + 1))
+  if [ "$tries" -gt {(STOP_SECONDS + 10) * 20} ]; then
+    echo "supervisord (pid $pid) is still there after {STOP_SECONDS + 10} s" >&2
+    exit 1
+  fi
+  sleep 0.05
+done
+""",
+            self._pidfile(places),
+            self._configuration(places),
+            timeout=STOP_SECONDS + 20,
+        )
+
+    def update(self, places: Places, units: Sequence[str]) -> Command:
+        """Return ``supervisorctl update`` for these units."""
+        return self._control(places, "update", *units)
+
+    def start(self, places: Places, units: Sequence[str]) -> Command:
+        """Return ``supervisorctl start`` for these units."""
+        return self._control(places, "start", *units)
+
+    def restart(self, places: Places, units: Sequence[str]) -> Command:
+        """Return ``supervisorctl restart`` for these units."""
+        return self._control(places, "restart", *units)
+
+    def log(self, places: Places, unit: str, *, lines: int, follow: bool) -> Command:
+        """Return a ``tail`` on the unit's log; it goes on across rotations."""
+        path = f"{places.logs}/{unit}.log"
+        if follow:
+            return Command(("tail", "-q", "-n", str(lines), "-F", path))
+        # A unit that has not been started yet has no log; that is not a failure.
+        text = 'if [ -f "$2" ]; then exec tail -q -n "$1" "$2"; fi'
+        return Command(("sh", "-c", text, "log", str(lines), path))
+
+    def _control(self, places: Places, *words: str) -> Command:
+        return Command(
+            (
+                self.python,
+                "-m",
+                "supervisor.supervisorctl",
+                "-c",
+                self._configuration(places),
+                *words,
+            ),
+            timeout=STOP_SECONDS * 3,
+        )
+
+    @staticmethod
+    def _configuration(places: Places) -> str:
+        return f"{places.deployed}/supervisord.conf"
+
+    @staticmethod
+    def _socket(places: Places) -> str:
+        return f"{places.state}/control.sock"
+
+    @staticmethod
+    def _pidfile(places: Places) -> str:
+        return f"{places.state}/supervisord.pid"

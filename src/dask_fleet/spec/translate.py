@@ -1,0 +1,128 @@
+"""pydantic's errors in plain sentences, with the place in the file and a remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dask_fleet.spec.model import (
+    Directories,
+    EnvironmentSpec,
+    HostSpec,
+    PortsSpec,
+    SchedulerSpec,
+    Spec,
+    SshSpec,
+    WorkerGroup,
+)
+from dask_fleet.spec.near import did_you_mean
+from dask_fleet.spec.positions import UNREADABLE
+from dask_fleet.spec.variables import Substituted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic import BaseModel
+
+    from dask_fleet.spec.report import Path, Report
+
+__all__ = ["MODELS", "model_at", "report_validation"]
+
+MODELS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): Spec,
+    ("environment",): EnvironmentSpec,
+    ("hosts", "*"): HostSpec,
+    ("hosts", "*", "ssh"): SshSpec,
+    ("scheduler",): SchedulerSpec,
+    ("workers", "*"): WorkerGroup,
+    ("workers", "*", "ports"): PortsSpec,
+    ("directories",): Directories,
+}
+"""Which model stands where; ``*`` is a name that the user gives."""
+
+_KINDS = {
+    "int_type": ("a whole number", ""),
+    "int_from_float": ("a whole number", ""),
+    "float_type": ("a number", ""),
+    "bool_type": ("true or false", ""),
+    "string_type": ("text", "write it in quotes"),
+    "dict_type": ("a mapping", 'write "key: value" lines under it, or leave it out'),
+    "model_type": ("a mapping", 'write "key: value" lines under it, or leave it out'),
+    "tuple_type": ("a list", "write it in brackets: [...]"),
+    "list_type": ("a list", "write it in brackets: [...]"),
+}
+
+
+def model_at(path: Sequence[str | int]) -> type[BaseModel] | None:
+    """Return the model that a path of the file leads to."""
+    steps = [str(step) for step in path]
+    if len(steps) > 1 and steps[0] in ("hosts", "workers"):
+        steps[1] = "*"
+    return MODELS.get(tuple(steps))
+
+
+def report_validation(details: Iterable[Any], report: Report, *, quiet: bool) -> list[Path]:
+    """Add pydantic's errors to the report.
+
+    Parameters
+    ----------
+    details : iterable
+        As `pydantic.ValidationError.errors` returns them.
+    report : Report
+        Takes the problems.
+    quiet : bool
+        Whether to report nothing, for what only follows from an earlier error.
+
+    Returns
+    -------
+    list of Path
+        Where the errors are.
+    """
+    broken: list[Path] = []
+    for error in details:
+        location: tuple[str | int, ...] = error["loc"]
+        at_key = bool(location) and location[-1] == "[key]"
+        path = location[:-1] if at_key else location
+        broken.append(path)
+        if quiet or report.value(path) is UNREADABLE:
+            continue
+        fault, remedy = _sentence(error, path, report, at_key=at_key)
+        unknown = error["type"] == "extra_forbidden"
+        report.add(path, fault, remedy, at_key=at_key or unknown)
+    return broken
+
+
+def _sentence(error: Any, path: Path, report: Report, *, at_key: bool) -> tuple[str, str]:
+    """Return fault and remedy of one of pydantic's errors."""
+    kind: str = error["type"]
+    context: dict[str, Any] = error.get("ctx", {})
+    name = str(path[-1]) if path else ""
+    shown = f'"{name}"' if at_key else report.shown(path)
+    if kind == "fleet":
+        remedy = str(context["remedy"])
+        fault = str(context["fault"])
+        if context["quotes"] and isinstance(report.value(path), Substituted):
+            return f"{shown} is not what is expected here", ""
+        if not fault:
+            return f"{shown} is not what is expected here", remedy
+        return (fault if fault.startswith('"') else f"{fault}: {shown}"), remedy
+    if kind == "missing":
+        return f'"{name}" is missing', f'add "{name}: ..."'
+    if kind == "extra_forbidden":
+        model = model_at(path[:-1])
+        known = list(model.model_fields) if model else []
+        return f'unknown key "{name}"', (
+            did_you_mean(name, known) or f"known keys are {', '.join(known)}"
+        )
+    if kind in _KINDS:
+        expected, remedy = _KINDS[kind]
+        return f"expected {expected}, got {shown}", remedy
+    if kind == "literal_error":
+        expected = str(context["expected"]).replace("'", '"')
+        return f"expected {expected}, got {shown}", ""
+    if kind == "greater_than_equal":
+        return f"expected {context['ge']} or more, got {shown}", ""
+    if kind == "less_than_equal":
+        return f"expected {context['le']} or less, got {shown}", ""
+    if kind == "too_short":
+        return "the list is empty", "name at least one, or leave it out"
+    return str(error["msg"]), ""  # pragma: no cover - a test goes through every kind there is

@@ -1,0 +1,1 @@
+"""Transports: what carries commands to a host."""

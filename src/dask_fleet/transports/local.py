@@ -1,0 +1,105 @@
+"""The transport to this machine: child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
+from collections.abc import AsyncIterator
+
+from dask_fleet.command import Command, Outcome
+from dask_fleet.errors import CommandFailedError
+
+__all__ = ["LocalTransport"]
+
+
+class LocalTransport:
+    """Runs commands on this machine.
+
+    Parameters
+    ----------
+    host : str
+        Name of the host in the spec.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    async def run(self, command: Command, *, check: bool = True) -> Outcome:
+        """Run a command to its end; see `Transport.run`."""
+        process = await self._start(command, asyncio.subprocess.PIPE)
+        try:
+            out, err = await asyncio.wait_for(
+                process.communicate(command.stdin), timeout=command.timeout
+            )
+        except asyncio.TimeoutError:
+            await self._end(process)
+            raise CommandFailedError(
+                self.host,
+                str(command),
+                None,
+                f"it was ended after {command.timeout:g} s",
+                "see whether the machine is overloaded or a disk hangs, then try again",
+            ) from None
+        except BaseException:
+            await self._end(process)
+            raise
+        outcome = Outcome(
+            process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+        )
+        if check and outcome.status != 0:
+            raise CommandFailedError(
+                self.host, str(command), outcome.status, outcome.stderr or outcome.stdout
+            )
+        return outcome
+
+    async def lines(self, command: Command) -> AsyncIterator[str]:
+        """Run a command and yield its lines; see `Transport.lines`."""
+        process = await self._start(command, asyncio.subprocess.STDOUT)
+        if process.stdout is None or process.stdin is None:
+            raise TypeError("the command was started without pipes")
+        try:
+            process.stdin.write(command.stdin)
+            process.stdin.close()
+            last: deque[str] = deque(maxlen=12)
+            while raw := await process.stdout.readline():
+                last.append(raw.decode(errors="replace").rstrip("\n"))
+                yield last[-1]
+            status = await process.wait()
+            if status != 0:
+                raise CommandFailedError(self.host, str(command), status, "\n".join(last))
+        finally:
+            await self._end(process)
+
+    async def reach(self, address: str, port: int) -> tuple[str, int]:
+        """Return the same address and port: this machine reaches itself."""
+        return address, port
+
+    async def close(self) -> None:
+        """Do nothing: no connection is kept."""
+
+    async def _start(self, command: Command, errors: int) -> asyncio.subprocess.Process:
+        try:
+            # In a session of its own, so that Ctrl-C in the terminal reaches only us: we decide
+            # what becomes of a command that runs.
+            return await asyncio.create_subprocess_exec(
+                *command.argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                limit=1 << 20,
+            )
+        except OSError as error:
+            raise CommandFailedError(
+                self.host, str(command), None, str(error), f"install {command.argv[0]}"
+            ) from error
+
+    @staticmethod
+    async def _end(process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()

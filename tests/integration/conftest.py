@@ -1,0 +1,216 @@
+"""Real fleets on this machine: real supervisord, real Dask, real environments.
+
+Each test has a state directory of its own. Environments are shared by all tests and kept in the
+checkout's ``.cache``; their names are digests, so what lies there can be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from tests.conftest import REPOSITORY
+
+T = TypeVar("T")
+
+DATA_HOME = REPOSITORY / ".cache" / "tests" / "data"
+OSTIA = REPOSITORY.parent / "shared" / "data" / "ostia"
+
+
+def eventually(question: Callable[[], T], *, within: float, what: str) -> T:
+    """Return the first true answer; fail when there is none within so many seconds."""
+    deadline = time.monotonic() + within
+    answer = question()
+    while not answer:
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within:g} s: {what}; last answer: {answer!r}")
+        time.sleep(0.05)
+        answer = question()
+    return answer
+
+
+@dataclass
+class Done:
+    """A command of ours that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Desk:
+    """A desk at which an operator works: a directory, a home of its own, and the command."""
+
+    directory: Path
+    environ: dict[str, str]
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def state(self) -> Path:
+        return Path(self.environ["XDG_STATE_HOME"]) / "dask-fleet"
+
+    @property
+    def argv(self) -> list[str]:
+        return [sys.executable, "-m", "dask_fleet"]
+
+    def call(self, *words: str, status: int | None = 0, timeout: float = 240) -> Done:
+        """Run ``dask-fleet WORDS`` to its end and check its exit status (any if ``None``)."""
+        process = subprocess.run(
+            [*self.argv, *words],
+            cwd=self.directory,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        done = Done(process.returncode, process.stdout, process.stderr)
+        if status is not None:
+            assert done.status == status, f"{words}: {done.status}\n{done.out}\n{done.err}"
+        return done
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Start ``dask-fleet WORDS`` in a process group of its own."""
+        return subprocess.Popen(
+            [*self.argv, *words],
+            cwd=self.directory,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def declare(self, text: str, name: str = "fleet.yaml") -> Path:
+        """Write a fleet.yaml; the fleet is taken down when the test ends."""
+        path = self.directory / name
+        path.write_text(text, encoding="utf-8")
+        if path not in self.files:
+            self.files.append(path)
+        return path
+
+    def rows(self, *words: str) -> dict[str, dict[str, Any]]:
+        """Return the inventory by name of process."""
+        status = self.call("status", "--json", *words).json
+        return {row["name"]: row for row in status["processes"]}
+
+    def all_running(self, *words: str) -> bool:
+        return all(row["state"] == "running" for row in self.rows(*words).values())
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process that belongs to a fleet of this desk."""
+        mark = self.environ["XDG_STATE_HOME"]
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                known = [*process.cmdline(), process.cwd()]
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+            if any(mark in text for text in known):
+                found.append(process)
+        return found
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    # Not pytest's tmp_path: the path of a Unix socket may have 107 bytes and no more.
+    with tempfile.TemporaryDirectory(prefix="desk-") as place:
+        yield from _desk(Path(place))
+
+
+def _desk(place: Path) -> Iterator[Desk]:
+    work = place / "w"
+    work.mkdir()
+    environ = {
+        **os.environ,
+        "XDG_STATE_HOME": str(place / "s"),
+        "XDG_DATA_HOME": str(DATA_HOME),
+        "COLUMNS": "200",
+        "NO_COLOR": "1",
+    }
+    environ.pop("DASK_FLEET_FILE", None)
+    one = Desk(work, environ)
+    yield one
+    for path in one.files:
+        if path.exists():
+            one.call("down", "--yes", "--break-lease", "--file", str(path), status=None)
+    left = one.processes()
+    names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
+    for process in left:
+        process.send_signal(signal.SIGKILL)
+    assert not names, f"left behind: {names}"
+
+
+@pytest.fixture(scope="session")
+def environment_python() -> Path:
+    """The interpreter of the xcube environment, made once."""
+    from dask_fleet.environment import resolve_environment
+    from dask_fleet.spec import default_spec
+
+    digest = resolve_environment(
+        default_spec().environment, lambda path: Path(path).read_text(encoding="utf-8")
+    ).digest
+    return DATA_HOME / "dask-fleet" / "environments" / digest / "bin" / "python"
+
+
+_given: set[int] = set()
+
+
+def free_ports(count: int, start: int = 31000) -> int:
+    """Return the first of ``count`` ports in a row that nobody listens on."""
+    base = start
+    while base < 60000:
+        block = range(base, base + count)
+        if not _given & set(block) and all(_free(port) for port in block):
+            _given.update(block)
+            return base
+        base += count
+    pytest.fail("no free ports")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def fleet_text(name: str, base: int, *, workers: int = 2, more: str = "") -> str:
+    """Return a small fleet.yaml whose ports are base, base + 1, and ten for each worker."""
+    return f"""\
+name: {name}
+hosts:
+  localhost: {{address: 127.0.0.1}}
+scheduler: {{host: localhost, port: {base}, dashboard: {base + 1}}}
+workers:
+  default:
+    hosts: [localhost]
+    per_host: {workers}
+    nthreads: 1
+    memory_limit: 1 GiB
+    ports: {{worker: {base + 10}, nanny: {base + 11}, dashboard: {base + 12}, step: 10}}
+{more}"""

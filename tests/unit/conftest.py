@@ -1,0 +1,17 @@
+"""Unit tests reach no network and wait for nothing."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_effects(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a unit test must not open a connection or sleep")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(time, "sleep", refuse)
