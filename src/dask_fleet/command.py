@@ -5,7 +5,18 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-__all__ = ["Command", "Outcome", "script"]
+__all__ = ["LIVES", "Command", "Outcome", "script"]
+
+LIVES = """\
+lives() {
+  case $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) in ""|Z*|X*) return 1 ;; esac
+}
+"""
+"""A shell function that says whether a pid is a process that still runs.
+
+`kill -0` is not enough: it succeeds on a process that has ended and that its parent, or the
+init of a container, has not waited for.
+"""
 
 
 @dataclass(frozen=True, slots=True)

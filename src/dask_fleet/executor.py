@@ -25,7 +25,7 @@ from dask_fleet.actions import (
     WriteFiles,
 )
 from dask_fleet.builder import build
-from dask_fleet.command import Command, script
+from dask_fleet.command import LIVES, Command, script
 from dask_fleet.errors import FleetError, SeveralErrors
 from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Sink
 from dask_fleet.journal import Journal
@@ -51,11 +51,12 @@ done
 for path in "$@"; do rm -f "$path"; done
 """
 
-_STOP_GROUPS = """\
+_STOP_GROUPS = f"""\
+{LIVES}
 for pid in "$@"; do kill -TERM "$pid" 2>/dev/null || :; done
 for pid in "$@"; do
   tries=0
-  while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 400 ]; do
+  while lives "$pid" && [ "$tries" -lt 400 ]; do
     tries=$((tries + 1))
     sleep 0.05
   done

@@ -110,6 +110,9 @@ def _serve(
         with contextlib.suppress(ImportError):
             # bokeh may be missing: Dask then runs without that dashboard.
             importlib.import_module(module)
+    # A worker tells its scheduler the versions of some packages. Older releases of
+    # distributed import these for it, pandas among them, in each worker at each start.
+    importlib.import_module("distributed.versions").get_versions()
     before = _threads()
     import_modules(modules)
     started = _threads() - before

@@ -134,8 +134,7 @@ class _Workers:
                 await nanny
                 await self.watch(nanny)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is reported)
-                cause = error.__cause__ or error
-                fault = f"{type(cause).__name__}: {cause}"
+                fault = _root(error)
             self.seen_at = 0.0
             await nanny.close(reason="the fleet replaces this nanny")
             now = time.monotonic()
@@ -237,3 +236,12 @@ class _Workers:
         )
         nanny.worker_started = False
         return nanny
+
+
+def _root(error: BaseException) -> str:
+    """Return what an error began with: Dask's own says only that the nanny has failed."""
+    seen = {id(error)}
+    while (deeper := error.__cause__ or error.__context__) is not None and id(deeper) not in seen:
+        error = deeper
+        seen.add(id(error))
+    return f"{type(error).__name__}: {error}"

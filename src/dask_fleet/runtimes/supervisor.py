@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from dask_fleet.command import Command, script
+from dask_fleet.command import LIVES, Command, script
 from dask_fleet.errors import FleetError
 from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
@@ -211,12 +211,13 @@ if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
         """Return the command that ends supervisord by its pid and waits until it is gone."""
         return script(
             f"""\
+{LIVES}
 pid=$(cat "$1" 2>/dev/null || :)
 [ -n "$pid" ] || exit 0
 tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$2" || exit 0
 kill -TERM "$pid"
 tries=0
-while kill -0 "$pid" 2>/dev/null; do
+while lives "$pid"; do
   tries=$((tries + 1))
   if [ "$tries" -gt {(STOP_SECONDS + 10) * 20} ]; then
     echo "supervisord (pid $pid) is still there after {STOP_SECONDS + 10} s" >&2

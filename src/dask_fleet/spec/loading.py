@@ -25,7 +25,7 @@ __all__ = ["FILE_NAME", "find", "load", "parse"]
 
 FILE_NAME = "fleet.yaml"
 
-_BARE_IN_FLOW = re.compile(r"[\[{].*?(?:\$\{|[A-Za-z0-9_.-]\[[0-9])")
+_BARE_IN_FLOW = re.compile(r"[^\[{]*[\[{].*?(?:\$\{|[A-Za-z0-9_.-]\[[0-9])")
 
 
 def find(directory: File) -> File | None:
@@ -129,7 +129,7 @@ def _not_yaml(error: yaml.YAMLError, text: str, source: str) -> SpecError:
         fault, remedy = "a tab in the indentation", "indent with spaces"
     elif "another document" in fault:
         fault, remedy = "more than one YAML document", "keep one fleet in a file"
-    elif _BARE_IN_FLOW.search(line):
+    elif _BARE_IN_FLOW.match(line):
         remedy = "within { } and [ ] write ranges and variables in quotes"
     return _fatal(f"{source}:{row + 1}", f"not valid YAML, column {column + 1}: {fault}", remedy)
 

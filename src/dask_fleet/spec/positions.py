@@ -26,6 +26,10 @@ _KNOWN_TAGS = frozenset(
 _DEEPEST = 100
 _SUSPICIOUS = 400
 _BRACKETS = re.compile(r"[\[\]{}]")
+_NOT_BARE = re.compile(
+    r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|(?:^|(?<=\s))#[^\n]*', re.DOTALL | re.MULTILINE
+)
+_NOT_BREAK = re.compile(r"[^\n]")
 _COMPACT = re.compile(rf"(?:[-?:] +){{{_SUSPICIOUS}}}")
 
 
@@ -88,28 +92,37 @@ def _loader(text: str) -> Any:
     return cast("Any", type("Loader", (_Tags, base), {}))(text)
 
 
-def _refuse_depth(text: str) -> None:
-    """Raise for a text so deep that libyaml's composer, which recurses in C, would crash on it.
+class TooDeepError(yaml.YAMLError):
+    """A text that is nested deeper than any fleet."""
 
-    Depth is counted only where many brackets or dashes are open, so hardly ever.
+    def __init__(self, position: int) -> None:
+        self.problem = f"more than {_DEEPEST} levels deep"
+        self.position = position
+        super().__init__(self.problem)
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise for a text so deep that libyaml, which recurses and searches, would crash or hang.
+
+    Comments and quoted text are only looked at when many brackets or dashes seem to be open.
     """
-    depth = deepest = 0
-    for bracket in _BRACKETS.findall(text):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    if deepest <= _SUSPICIOUS and not _COMPACT.search(text):
+    if _depth_fault(text) is None:
         return
+    bare = _NOT_BARE.sub(lambda match: _NOT_BREAK.sub(" ", match[0]), text)
+    position = _depth_fault(bare)
+    if position is not None:
+        raise TooDeepError(position)
+
+
+def _depth_fault(text: str) -> int | None:
+    """Return where too many brackets are open, or too many dashes follow one another."""
     depth = 0
-    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    for match in _BRACKETS.finditer(text):
+        depth = depth + 1 if match[0] in "[{" else max(0, depth - 1)
         if depth > _SUSPICIOUS:
-            raise yaml.MarkedYAMLError(
-                problem=f"more than {_DEEPEST} levels deep",
-                problem_mark=cast("Any", event.start_mark),
-            )
+            return match.start()
+    match = _COMPACT.search(text)
+    return match.start() if match else None
 
 
 def read_document(text: str, substitute: Callable[[str], str]) -> Document:

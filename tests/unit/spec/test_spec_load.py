@@ -175,7 +175,7 @@ def test_depth_without_end_is_refused_and_crashes_nothing(text):
 
 
 def test_brackets_in_comments_are_not_depth():
-    assert parse("name: x\n" + "# [ {\n" * 2000, {}).name == "x"
+    assert parse("name: x\n" + "# [ {'\n" * 2000 + "# - " + "- " * 900, {}).name == "x"
 
 
 def test_a_scheduler_alone_is_a_fleet():

@@ -1,0 +1,391 @@
+"""The dashboards as people see them: a real browser, a real fleet, a real computation."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.browser import PATIENCE, Tab, browsing, changed
+from tests.integration.conftest import Desk, _desk, eventually, fleet_text, free_ports
+
+WORKERS = ["dask-worker-0001", "dask-worker-0002", "dask-worker-0003", "dask-worker-0004"]
+PROCESSES = ["dask-scheduler", *WORKERS]
+
+#: Where Dask's info pages load a style sheet from; nothing else outside may be asked for.
+CDN = "cdnjs.cloudflare.com"
+
+#: Runs in the fleet's own Python. Orders come line by line: `work`, `work WORKER`, `rest`.
+COMPUTATION = """\
+import queue, sys, threading, time
+import dask.array as da
+from distributed import Client
+
+orders = queue.Queue()
+
+def listen():
+    for line in sys.stdin:
+        orders.put(line.split())
+    orders.put(["end"])
+
+threading.Thread(target=listen, daemon=True).start()
+deadline = time.monotonic() + float(sys.argv[1])
+order, rounds = ["work"], 0
+with Client(timeout=60) as client:
+    while order != ["end"] and time.monotonic() < deadline:
+        if order == ["rest"]:
+            print("rests", flush=True)
+            order = orders.get(timeout=max(0, deadline - time.monotonic()))
+            continue
+        rounds += 1
+        x = da.random.default_rng(rounds).normal(size=(4000, 4000), chunks=500)
+        spread = client.compute((x + x.T).std(), workers=order[1:] or None)
+        print("found", spread.result(timeout=120), flush=True)
+        if not orders.empty():
+            order = orders.get()
+"""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The fleet that all tests of this module look at."""
+
+    desk: Desk
+    rows: dict[str, dict[str, Any]]
+
+    def url(self, name: str) -> str:
+        port = self.rows[name]["ports"]["dashboard"]
+        return f"http://127.0.0.1:{port}"
+
+    def get(self, name: str, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
+        """Ask a dashboard for a path, exactly as it is written; no redirect is followed."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.rows[name]["ports"]["dashboard"], timeout=PATIENCE
+        )
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read().decode()
+        finally:
+            connection.close()
+
+
+@dataclass
+class Computation:
+    """A computation on the fleet that works or rests as it is told."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def work(self, worker: str = "") -> None:
+        """Compute on all workers, or on one alone, until the next order."""
+        self._order(f"work {worker}\n")
+
+    def rest(self) -> None:
+        """Compute nothing, until the next order; what runs is finished first."""
+        rests = self._said("rests")
+        self._order("rest\n")
+        eventually(lambda: len(self._said("rests")) > len(rests), within=PATIENCE, what="a rest")
+
+    def results(self) -> list[float]:
+        return [float(line.split()[1]) for line in self._said("found")]
+
+    def _order(self, line: str) -> None:
+        assert self.process.poll() is None, f"the computation has ended: {self.log.read_text()}"
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+
+    def _said(self, word: str) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if line.startswith(word)]
+
+
+@pytest.fixture(scope="module")
+def desk_of_module() -> Iterator[Desk]:
+    with tempfile.TemporaryDirectory(prefix="desk-") as place:
+        yield from _desk(Path(place))
+
+
+@pytest.fixture(scope="module")
+def fleet(desk_of_module: Desk) -> Fleet:
+    desk_of_module.declare(fleet_text("seen", free_ports(60), workers=len(WORKERS)))
+    desk_of_module.call("up", "--yes")
+    rows = desk_of_module.rows()
+    assert list(rows) == PROCESSES
+    return Fleet(desk_of_module, rows)
+
+
+@pytest.fixture(scope="module")
+def computation(fleet: Fleet) -> Iterator[Computation]:
+    desk = fleet.desk
+    script, log = desk.directory / "computation.py", desk.directory / "computation.log"
+    script.write_text(COMPUTATION, encoding="utf-8")
+    python = desk.call("env", "--python").out.strip()
+    address = desk.call("env", "--address").out.strip()
+    limit = 280
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [python, script, str(limit)],
+            cwd=desk.directory,
+            env={**os.environ, "DASK_SCHEDULER_ADDRESS": address},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    one = Computation(process, log)
+    try:
+        # The first round is slow: each worker imports what the tasks need.
+        eventually(lambda: one.results() or process.poll() is not None, within=120, what="a round")
+        yield one
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, log.read_text()
+        # The sum of two normal variables of variance 1 has the variance 2.
+        assert one.results() == pytest.approx([2**0.5] * len(one.results()), abs=0.01)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def new_tab() -> Iterator[Callable[[], Tab]]:
+    with browsing() as new_tab:
+        yield new_tab
+
+
+@pytest.fixture
+def tab(new_tab: Callable[[], Tab]) -> Iterator[Tab]:
+    one = new_tab()
+    yield one
+    one.page.close()
+    print("blocked:", sorted(one.blocked))
+    assert one.faults == []
+    assert {urlsplit(url).hostname for url in one.blocked} <= {CDN}
+
+
+def progress(tab: Tab) -> str:
+    """Return the line above the progress bars: how many tasks there are in which state."""
+    return next(title for title in tab.titles() if title.startswith("Progress"))
+
+
+def test_the_status_page_of_the_scheduler_draws_and_moves(
+    fleet: Fleet, computation: Computation, tab: Tab
+) -> None:
+    computation.rest()
+    tab.open(f"{fleet.url('dask-scheduler')}/status")
+    tab.wait_until_drawn()
+    assert tab.page.title() == "Dask: Status"
+    # Memory of the fleet and of each worker, tasks of each worker, task stream, progress.
+    assert tab.painted() >= 5
+    assert len(tab.data("nprocessing")["nprocessing"]) == len(WORKERS)
+    eventually(
+        lambda: tab.data("nprocessing")["nprocessing"] == [0] * len(WORKERS),
+        within=PATIENCE,
+        what="no worker has anything to do",
+    )
+
+    computation.work()
+    addresses = {f"tcp://127.0.0.1:{fleet.rows[name]['ports']['worker']}" for name in WORKERS}
+    eventually(
+        lambda: set(tab.data("worker_thread")["worker"]) == addresses,
+        within=PATIENCE,
+        what="the task stream shows tasks of every worker",
+    )
+    eventually(
+        lambda: sum(tab.data("nprocessing")["nprocessing"]) > 0,
+        within=PATIENCE,
+        what="workers process tasks",
+    )
+    tasks, counts = tab.data("worker_thread")["start"][-1], progress(tab)
+    picture = tab.look()
+    eventually(
+        lambda: tab.data("worker_thread")["start"][-1] != tasks and progress(tab) != counts,
+        within=PATIENCE,
+        what="the task stream and the progress have moved",
+    )
+    eventually(
+        lambda: changed(picture, tab.look("scheduler-status.png")) > 0.01,
+        within=PATIENCE,
+        what="the picture has moved",
+    )
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_link_on_the_info_page_leads_to_the_live_page_of_its_worker(
+    name: str, fleet: Fleet, computation: Computation, tab: Tab
+) -> None:
+    computation.rest()
+    scheduler, worker = fleet.url("dask-scheduler"), fleet.url(name)
+    tab.open(f"{scheduler}/info/main/workers.html")
+    row = tab.page.get_by_role("row").filter(has_text=name)
+    answer = tab.follow(row.get_by_role("link", name="dashboard"))
+
+    asked = answer.request.redirected_from
+    assert asked is not None
+    assert asked.url == f"{scheduler}/proxy/{urlsplit(worker).port}/127.0.0.1/status"
+    assert (tab.page.url, answer.status) == (f"{worker}/status", 200)
+    tab.wait_until_drawn()
+    assert tab.page.title() == "Dask Worker Internal Monitor"
+    # Executing history, communication history, communication with peers.
+    assert tab.painted() >= 3
+    eventually(
+        lambda: tab.data("x", "y")["y"][-3:] == [0, 0, 0] and "0 / 1" in tab.cells(),
+        within=PATIENCE,
+        what=f"{name} rests, in the plot and in the table",
+    )
+
+    # Nobody else works now, so it is this very worker that is seen here.
+    computation.work(name)
+    eventually(
+        lambda: tab.data("x", "y")["y"][-1] == 1,
+        within=PATIENCE,
+        what=f"the plot shows that {name} executes a task",
+    )
+    eventually(
+        lambda: "1 / 1" in tab.cells(), within=PATIENCE, what="the table shows it in numbers"
+    )
+    computation.work()
+    peers = tab.data("who", "bandwidth")["start"]
+    picture = tab.look()
+    eventually(
+        lambda: tab.data("who", "bandwidth")["start"] != peers,
+        within=PATIENCE,
+        what=f"{name} exchanges data with its peers",
+    )
+    eventually(
+        lambda: changed(picture, tab.look(f"{name.removeprefix('dask-')}.png")) > 0.001,
+        within=PATIENCE,
+        what="the picture has moved",
+    )
+
+
+def test_the_page_of_one_worker_links_to_its_dashboard_too(fleet: Fleet, tab: Tab) -> None:
+    scheduler, worker = fleet.url("dask-scheduler"), fleet.url(WORKERS[2])
+    tab.open(f"{scheduler}/info/main/workers.html")
+    address = f"tcp://127.0.0.1:{fleet.rows[WORKERS[2]]['ports']['worker']}"
+    tab.follow(tab.page.get_by_role("link", name=address))
+    assert tab.page.url == f"{scheduler}/info/worker/{quote(address, safe='')}.html"
+    tab.follow(tab.page.get_by_role("link", name="dashboard"))
+    assert tab.page.url == f"{worker}/status"
+    tab.wait_until_drawn()
+
+
+def test_the_info_pages_list_the_workers(fleet: Fleet) -> None:
+    status, _, page = fleet.get("dask-scheduler", "/info/main/workers.html")
+    assert status == 200
+    for name in WORKERS:
+        ports = fleet.rows[name]["ports"]
+        assert name in page
+        assert f'"../../proxy/{ports["dashboard"]}/127.0.0.1/status"' in page
+        address = quote(f"tcp://127.0.0.1:{ports['worker']}", safe="")
+        for kind in ("worker", "logs", "call-stacks"):
+            status, _, own = fleet.get("dask-scheduler", f"/info/{kind}/{address}.html")
+            assert (status, str(ports["worker"]) in own) == (200, True), (kind, name)
+    for page in ("logs", "exceptions"):
+        assert fleet.get("dask-scheduler", f"/info/main/{page}.html")[0] == 200
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_health_and_metrics_answer(name: str, fleet: Fleet) -> None:
+    status, _, body = fleet.get(name, "/health")
+    assert (status, body) == (200, "ok")
+
+    status, headers, body = fleet.get(name, "/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain")
+    # Without prometheus_client Dask answers with a comment, which is no sample.
+    samples = [s for family in text_string_to_metric_families(body) for s in family.samples]
+    if name == "dask-scheduler":
+        workers = [s.value for s in samples if s.name == "dask_scheduler_workers"]
+        assert sum(workers) == len(WORKERS)
+    else:
+        assert [s.value for s in samples if s.name == "dask_worker_threads"] == [1]
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_the_redirect_leads_to_a_known_worker_and_keeps_what_was_asked(
+    name: str, fleet: Fleet
+) -> None:
+    port = fleet.rows[name]["ports"]["dashboard"]
+    for rest in ("status", "", "metrics?a=b%20c&d=%2F", "/example.org/", "x%0d%0aX-Bad:%20yes"):
+        status, headers, _ = fleet.get("dask-scheduler", f"/proxy/{port}/127.0.0.1/{rest}")
+        assert status == 307
+        assert headers["Location"] == f"http://127.0.0.1:{port}/{rest}"
+        assert "X-Bad" not in headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/22/127.0.0.1/",
+        "/80/169.254.169.254/latest/meta-data/",
+        "/{dashboard}/169.254.169.254/latest/meta-data/",
+        "/{dashboard}/unknown.invalid/status",
+        "/{dashboard}/localhost/status",
+        "/{dashboard}/0.0.0.0/status",
+        "/{dashboard}/127.0.0.1",
+        "/{dashboard}/127.0.0.1:22/status",
+        "/{dashboard}/127.0.0.1@example.org/status",
+        "/{dashboard}/example.org%2f127.0.0.1/status",
+        "/{dashboard}%0a/127.0.0.1/status",
+        "/{dashboard}/127.0.0.1%0a/status",
+        "/0{dashboard}/127.0.0.1/status",
+        "//{dashboard}/127.0.0.1/status",
+        "/{worker}/127.0.0.1/status",
+        "/{nanny}/127.0.0.1/status",
+        "/{scheduler}/127.0.0.1/",
+        "/{scheduler_dashboard}/127.0.0.1/status",
+    ],
+)
+def test_nothing_but_dashboards_of_workers_is_led_to(path: str, fleet: Fleet) -> None:
+    ports = fleet.rows["dask-scheduler"]["ports"]
+    known = {
+        **fleet.rows[WORKERS[0]]["ports"],
+        "scheduler": ports["scheduler"],
+        "scheduler_dashboard": ports["dashboard"],
+    }
+    status, headers, _ = fleet.get("dask-scheduler", f"/proxy{path.format(**known)}")
+    assert (status, headers.get("Location")) == (404, None)
+
+
+def test_no_websocket_is_passed_on(fleet: Fleet) -> None:
+    port = fleet.rows[WORKERS[0]]["ports"]["dashboard"]
+    websocket = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    for target in (f"{port}/127.0.0.1/status/ws", "22/127.0.0.1/"):
+        status, headers, _ = fleet.get("dask-scheduler", f"/proxy/{target}", **websocket)
+        assert (status, headers.get("Location")) == (404, None)
+
+
+def test_everything_listens_on_loopback_only_and_on_declared_ports(fleet: Fleet) -> None:
+    processes = {process.pid: process for process in fleet.desk.processes()}
+    for process in list(processes.values()):
+        processes |= {child.pid: child for child in process.children(recursive=True)}
+    assert {row["pid"] for row in fleet.rows.values()} <= set(processes)
+
+    holders: dict[int, int] = {}
+    for pid, process in processes.items():
+        for connection in process.net_connections("inet"):
+            assert connection.laddr.ip in ("127.0.0.1", "::1"), (process.cmdline(), connection)
+            if connection.status == psutil.CONN_LISTEN:
+                holders[connection.laddr.port] = pid
+    declared = {port for row in fleet.rows.values() for port in row["ports"].values()}
+    assert set(holders) == declared
+    for row in fleet.rows.values():
+        assert holders[row["ports"]["dashboard"]] == row["pid"], row["name"]
