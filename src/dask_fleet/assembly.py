@@ -73,8 +73,12 @@ def _access(layout: Layout, host: Host) -> HostAccess:
         this_machine.state_root(),
         this_machine.data_root(),
         layout.name,
-        work=host.work_directory,
-        logs=host.log_directory,
+        work=_home_expanded(host.work_directory),
+        logs=_home_expanded(host.log_directory),
     )
     runtime = SupervisorRuntime(sys.executable, this_machine.variables())
     return HostAccess(LocalTransport(host.name), runtime, places)
+
+
+def _home_expanded(directory: str | None) -> str | None:
+    return str(Path(directory).expanduser()) if directory else None

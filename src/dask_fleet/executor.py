@@ -36,18 +36,26 @@ if TYPE_CHECKING:
 
 __all__ = ["apply"]
 
-# Each record on standard input is a line "MODE SIZE PATH" and then SIZE bytes. Mode is set
-# before content, and the name appears with the rename, so no reader ever sees half a file.
+# Each record on standard input is a line "MODE SIZE PATH" and then SIZE bytes; the last line is
+# "end". Mode is set before content, and the name appears with the rename, so no reader ever sees
+# half a file; nor is one installed when the input breaks off because its sender was killed.
 _INSTALL = """\
 set -eu
 umask 077
+whole=no
 while read -r mode size path; do
+  if [ "$mode" = end ]; then whole=yes; break; fi
   mkdir -p "${path%/*}"
   : >"$path.dask-fleet-new"
   chmod "$mode" "$path.dask-fleet-new"
   head -c "$size" >"$path.dask-fleet-new"
+  if [ "$(($(wc -c <"$path.dask-fleet-new")))" -ne "$size" ]; then
+    rm -f "$path.dask-fleet-new"
+    break
+  fi
   mv "$path.dask-fleet-new" "$path"
 done
+if [ $whole = no ]; then echo "the input broke off" >&2; exit 1; fi
 for path in "$@"; do rm -f "$path"; done
 """
 
@@ -103,14 +111,15 @@ async def _act(access: HostAccess, actions: list[Action], sink: Sink) -> FleetEr
     for action in actions:
         text = str(action)
         host = access.transport.host
-        removes = isinstance(action, RemoveFleet)
+        # What frees a host must work on one whose disk is full, and needs no record of itself.
+        recorded = not isinstance(action, (RemoveFleet, StopRuntime, StopProcesses))
         began = time.monotonic()
         sink(ActionStarted(host, text))
         try:
-            if not removes:
+            if recorded:
                 await journal.write("begin", action=text)
             await _do(access, action, sink)
-            if not removes:
+            if recorded:
                 await journal.write("done", action=text)
         except FleetError as error:
             sink(ActionFailed(host, text, error.message.splitlines()[0]))
@@ -147,4 +156,4 @@ def _install(files: tuple[ManagedFile, ...], removed: tuple[str, ...]) -> Comman
     content = b"".join(
         f"{file.mode:o} {len(file.content)} {file.path}\n".encode() + file.content for file in files
     )
-    return Command(("sh", "-c", _INSTALL, "install", *removed), content)
+    return Command(("sh", "-c", _INSTALL, "install", *removed), content + b"end\n")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dask_fleet.command import Command
-from dask_fleet.errors import LeaseHeldError
+from dask_fleet.errors import FleetError, LeaseHeldError
 
 if TYPE_CHECKING:
     from dask_fleet.transports.base import Transport
@@ -46,8 +46,9 @@ if [ -s "$lease" ] && [ "$force" = no ]; then
   [ $(($(date +%s) - $(stat -c %Y "$lease"))) -le "$ttl" ] || alive=no
   here="$(cat /proc/sys/kernel/random/boot_id) $(readlink /proc/self/ns/pid)"
   if [ "$(field machine)" = "$here" ]; then
-    began=$(sed 's/.*) //' "/proc/$(field pid)/stat" 2>/dev/null | cut -d' ' -f20)
-    [ "$began" = "$(field began)" ] || alive=no
+    state=$(sed 's/.*) //' "/proc/$(field pid)/stat" 2>/dev/null || :)
+    [ "$(echo "$state" | cut -d' ' -f20)" = "$(field began)" ] || alive=no
+    case $state in [ZX]*) alive=no ;; esac
   fi
   if [ $alive = yes ]; then cat "$lease"; exit {_HELD}; fi
 fi
@@ -113,10 +114,8 @@ async def hold(
     take = _shell(_TAKE, path, str(TTL), "yes" if force else "no", stdin=_record(purpose, nonce))
     outcome = await transport.run(take, check=False)
     if outcome.status == _HELD:
-        record = json.loads(outcome.stdout)
         raise LeaseHeldError(
-            f"{record['who']} (pid {record['pid']}) is at work on this fleet"
-            f" with `{record['purpose']}` since {record['since']}",
+            _holder(outcome.stdout),
             "wait until they are done; if they are gone for good, `dask fleet up --break-lease`"
             f" (a lease that is not renewed expires after {TTL} s)",
         )
@@ -129,10 +128,26 @@ async def hold(
         renewing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await renewing
-        await transport.run(_shell(_GIVE_BACK, path, nonce), check=False)
+        # A lease that cannot be given back expires; what the block did counts all the same.
+        with contextlib.suppress(FleetError):
+            await transport.run(_shell(_GIVE_BACK, path, nonce), check=False)
+
+
+def _holder(text: str) -> str:
+    """Return who holds the lease, for people; the record may be one that nobody can read."""
+    try:
+        record = json.loads(text)
+        return (
+            f"{record['who']} (pid {record['pid']}) is at work on this fleet"
+            f" with `{record['purpose']}` since {record['since']}"
+        )
+    except (ValueError, KeyError, TypeError):
+        return "somebody is at work on this fleet; the record of their lease cannot be read"
 
 
 async def _renew(transport: Transport, path: str, nonce: str) -> None:
     while True:
         await asyncio.sleep(TTL / 4)
-        await transport.run(_shell(_RENEW, path, nonce), check=False)
+        # Once may fail: there is time for three more before the lease expires.
+        with contextlib.suppress(FleetError):
+            await transport.run(_shell(_RENEW, path, nonce), check=False)

@@ -6,9 +6,9 @@ No Python and no agent of ours is needed on a host for it to be looked at.
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_fleet.command import Command, script
@@ -24,6 +24,12 @@ COMPLETE = ".dask-fleet-complete"
 """The file that is written last into an environment, when it is whole."""
 
 _MARK = "#### "
+
+_PARTS = ("facts", "files", "units", "environments", "records", "listeners", "runtime")
+
+_SHA256 = re.compile(r"(\\?)([0-9a-f]{64}) [ *](/.*)")
+_SOCKET = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) (\d+)")
+_HOLDER = re.compile(r"(\d+) (\d+) (\d*) ?(.*)")
 
 _LOOK = """\
 LC_ALL=C; export LC_ALL
@@ -54,7 +60,7 @@ if [ -d "$deployed" ]; then
 fi
 mark units
 for path in "$deployed"/units/*.json; do
-  if [ -f "$path" ]; then echo "$path"; cat "$path"; fi
+  if [ -f "$path" ]; then printf '\\n%s\\n' "$path"; cat "$path"; echo; fi
 done
 mark environments
 for path in "$environments"/*/.dask-fleet-complete; do
@@ -65,7 +71,7 @@ for path in "$run"/*.json; do
   if [ -f "$path" ]; then
     cat "$path"; echo
     pid=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' "$path")
-    if [ -r "/proc/$pid/stat" ]; then sed 's/^/stat /' "/proc/$pid/stat"; fi
+    if [ -n "$pid" ] && [ -r "/proc/$pid/stat" ]; then sed 's/^/stat /' "/proc/$pid/stat"; fi
   fi
 done
 mark listeners
@@ -101,24 +107,25 @@ def read_look(host: str, text: str, runtime: Runtime) -> HostObserved:
         The runtime whose part stands in it.
     """
     parts = _sections(text)
+    listeners = (_listener(line) for line in parts["listeners"])
     facts = dict(line.split(" ", 1) for line in parts["facts"] if " " in line)
     return HostObserved(
         host=host,
         facts=facts,
         exists="exists" in facts,
-        files={path: digest for digest, path in (ln.split("  ", 1) for ln in parts["files"])},
-        unit_files=dict(_unit_files(parts["units"])),
+        files=dict(_files(parts["files"])),
+        unit_files=_unit_files(parts["units"]),
         environments=frozenset(parts["environments"]),
         records=_records(parts["records"], facts),
         runtime=runtime.read("\n".join(parts["runtime"])),
-        listeners=tuple(_listener(line) for line in parts["listeners"]),
+        listeners=tuple(listener for listener in listeners if listener is not None),
     )
 
 
 def _sections(text: str) -> dict[str, list[str]]:
-    parts: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {name: [] for name in _PARTS}
     current: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith(_MARK):
             current = parts.setdefault(line[len(_MARK) :], [])
         elif line:
@@ -135,19 +142,30 @@ def _parsed(line: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
-def _unit_files(lines: list[str]) -> list[tuple[str, Mapping[str, object]]]:
-    return [
-        (path, _parsed(content) or {})
-        for path, content in pairwise(lines)
-        if path.startswith("/") and not content.startswith("/")
-    ]
+def _files(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield path and digest of lines of sha256sum, which escapes a path with a line feed in it."""
+    for line in lines:
+        if found := _SHA256.fullmatch(line):
+            escaped, digest, path = found.groups()
+            if escaped:
+                path = re.sub(r"\\(.)", lambda m: {"n": "\n", "r": "\r"}.get(m[1], m[1]), path)
+            yield path, digest
+
+
+def _unit_files(lines: list[str]) -> dict[str, Mapping[str, object]]:
+    """Return the unit files: each is a line with its path, followed by its lines."""
+    found: dict[str, Mapping[str, object]] = {}
+    for number, path in enumerate(lines):
+        if path.startswith("/"):
+            content = lines[number + 1] if number + 1 < len(lines) else ""
+            found[path] = _parsed(content) or {}
+    return found
 
 
 def _records(lines: list[str], facts: Mapping[str, str]) -> dict[str, ProcessRecord]:
     """Return the records, each followed by the kernel's line on its pid when that exists.
 
-    A pid may be another process by now: it is ours only if it began before the record was
-    written (fields 22 and 24 of ``/proc/PID/stat`` are start and resident pages, proc(5)).
+    A record that lacks something says nothing that can be relied on: it counts as absent.
     """
     records: dict[str, ProcessRecord] = {}
     for number, line in enumerate(lines):
@@ -155,37 +173,58 @@ def _records(lines: list[str], facts: Mapping[str, str]) -> dict[str, ProcessRec
         if entry is None:
             continue
         after = lines[number + 1] if number + 1 < len(lines) else ""
-        alive, memory = False, 0
-        if after.startswith("stat "):
-            fields = after.rpartition(")")[2].split()
-            began = float(facts["boot_time"]) + int(fields[19]) / int(facts["ticks"])
-            # The kernel's boot time is in whole seconds, so allow for two.
-            alive = fields[0] != "Z" and began <= float(entry["started"]) + 2
-            memory = int(fields[21]) * int(facts["page"]) if alive else 0
-        records[entry["name"]] = ProcessRecord(
-            name=entry["name"],
-            unit=entry["unit"],
-            role=entry["role"],
-            pid=int(entry["pid"]),
-            started=float(entry["started"]),
-            restarts=int(entry["restarts"]),
-            digest=entry["digest"],
-            versions=entry.get("versions", {}),
-            alive=alive,
-            memory=memory,
-        )
+        try:
+            record = _record(entry, after, facts)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+        records[record.name] = record
     return records
 
 
-def _listener(line: str) -> Listener:
-    """Return a socket of ``/proc/net/tcp``: the address is hexadecimal, in host byte order."""
-    local, inode = line.split()
-    packed, port = local.split(":")
-    if len(packed) == 8:
-        address = ".".join(str(byte) for byte in reversed(bytes.fromhex(packed)))
+def _record(entry: Mapping[str, Any], after: str, facts: Mapping[str, str]) -> ProcessRecord:
+    state, began, pages = _kernel(after)
+    pid, started = int(entry["pid"]), float(entry["started"])
+    # A pid may be another process by now. The ticks at which a process began do not change when
+    # the clock is set; without them, it is ours only if it began before the record was written
+    # (the kernel's boot time is in whole seconds, so allow for two).
+    if entry.get("start_ticks") is not None:
+        same = began == entry["start_ticks"]
     else:
-        words = [bytes.fromhex(packed[i : i + 8])[::-1] for i in range(0, 32, 8)]
-        address = _ipv6(b"".join(words))
+        same = float(facts["boot_time"]) + began / int(facts["ticks"]) <= started + 2
+    alive = state not in ("", "Z", "X") and same
+    return ProcessRecord(
+        name=str(entry["name"]),
+        unit=str(entry["unit"]),
+        role=str(entry["role"]),
+        pid=pid,
+        started=started,
+        restarts=int(entry["restarts"]),
+        digest=str(entry["digest"]),
+        versions={str(key): str(value) for key, value in entry.get("versions", {}).items()},
+        alive=alive,
+        memory=pages * int(facts.get("page", 0)) if alive else 0,
+    )
+
+
+def _kernel(line: str) -> tuple[str, int, int]:
+    """Return state, start in ticks and resident pages from a line of ``/proc/PID/stat``.
+
+    They are fields 3, 22 and 24 (proc(5)); the state is empty when the line is not whole.
+    """
+    fields = line.rpartition(")")[2].split() if line.startswith("stat ") else []
+    if len(fields) < 22:
+        return "", 0, 0
+    return fields[0], int(fields[19]), int(fields[21])
+
+
+def _listener(line: str) -> Listener | None:
+    """Return a socket of ``/proc/net/tcp``: the address is hexadecimal, in host byte order."""
+    found = _SOCKET.fullmatch(line)
+    if found is None:
+        return None
+    packed, port, inode = found.groups()
+    words = [bytes.fromhex(packed[i : i + 8])[::-1] for i in range(0, len(packed), 8)]
+    address = ".".join(map(str, words[0])) if len(words) == 1 else _ipv6(b"".join(words))
     return Listener(address, int(port, 16), int(inode))
 
 
@@ -212,7 +251,8 @@ for place in /proc/[0-9]*; do
       *" $inode "*)
         pid=${place##*/}
         group=$(sed 's/.*) //' "$place/stat" | cut -d' ' -f3)
-        echo "$inode $pid $group $(tr '\\0' ' ' <"$place/cmdline" | cut -c1-200)" ;;
+        command=$(tr '\\000-\\037' ' ' <"$place/cmdline" | cut -c1-200)
+        printf '%s %s %s %s\\n' "$inode" "$pid" "$group" "$command" ;;
     esac
   done
 done
@@ -225,7 +265,8 @@ done
 def read_holders(text: str) -> dict[int, tuple[int, int, str]]:
     """Return pid, process group and command line of the holder of each socket, by inode."""
     holders: dict[int, tuple[int, int, str]] = {}
-    for line in text.splitlines():
-        inode, pid, group, command = (*line.split(" ", 3), "")[:4]
-        holders.setdefault(int(inode), (int(pid), int(group), command.strip()))
+    for line in text.split("\n"):
+        if found := _HOLDER.fullmatch(line):
+            inode, pid, group, command = found.groups()
+            holders.setdefault(int(inode), (int(pid), int(group or 0), command.strip()))
     return holders

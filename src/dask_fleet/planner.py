@@ -99,8 +99,6 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
     changed = tuple(file for file in target.files if seen.files.get(file.path) != file.digest)
     declared = {file.path for file in target.files}
     removed = tuple(sorted(path for path in seen.files if path not in declared))
-    if changed or removed:
-        draft.prepare.append(WriteFiles(target.host, changed, removed))
     own = runtime.own_files(target.places)
     rewritten = sorted(
         file.path for file in changed if file.path in own and file.path in seen.files
@@ -109,6 +107,12 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
         _update(draft, target, seen, changed)
     else:
         _begin(draft, target, seen, runtime, rewritten)
+    if changed or removed:
+        # The runtime ends before its own files are written: were the order the other way round,
+        # an up that is killed in between would leave it running on what no file says any more.
+        ends = any(isinstance(action, StopRuntime) for action in draft.stop)
+        phase = draft.stop if rewritten and ends else draft.prepare
+        phase.append(WriteFiles(target.host, changed, removed))
     if (changed or removed) and not draft.changes:
         names = ", ".join(_short(target.places, path) for path in _paths(changed, removed))
         draft.say("change", "files", f"edited or left behind: {names}")
@@ -127,21 +131,22 @@ def _begin(
     draft: _Draft, target: HostTarget, seen: HostObserved, runtime: Runtime, rewritten: list[str]
 ) -> None:
     """Say what is to be done where the runtime does not run or has to be started anew."""
-    if rewritten:
+    runs = bool(seen.runtime.pid) or seen.runtime.alive
+    if runs and rewritten:
         names = ", ".join(_short(target.places, path) for path in rewritten)
         draft.say("restart", runtime.name, f"{names} changed")
-        draft.stop.append(StopRuntime(target.host, runtime.name))
-    elif seen.runtime.pid:
+    elif runs:
         draft.say("restart", runtime.name, f"pid {seen.runtime.pid} does not answer on its socket")
-        draft.stop.append(StopRuntime(target.host, runtime.name))
     orphans = _orphans(seen)
-    if orphans and not seen.runtime.pid and not seen.runtime.alive:
+    if runs:
+        draft.stop.append(StopRuntime(target.host, runtime.name))
+    elif orphans:
         draft.stop.append(StopProcesses(target.host, orphans))
     left = dict(orphans)
     for unit in target.units:
-        if unit.path not in seen.unit_files:
+        if unit.path not in seen.files:
             draft.say("create", unit.name, _contents(unit))
-        elif rewritten or seen.runtime.pid:
+        elif runs:
             draft.say("restart", unit.name, f"with {runtime.name}")
         elif unit.name in left:
             draft.say(
@@ -149,6 +154,7 @@ def _begin(
             )
         else:
             draft.say("start", unit.name, f"{runtime.name} is not running")
+    _say_gone(draft, target, {*seen.runtime.units, *left})
     if target.units:
         names = tuple(unit.name for unit in target.units)
         draft.run.append(StartRuntime(target.host, runtime.name, names))
@@ -183,16 +189,21 @@ def _update(
                 f"pid {record.pid} was started from an earlier version ({record.digest})",
             )
             update.append(unit.name)
-    declared = {unit.name for unit in target.units}
-    for name in sorted(set(seen.runtime.units) - declared):
-        draft.say("remove", name, "it is no longer declared")
-        update.append(name)
+    update.extend(_say_gone(draft, target, seen.runtime.units))
     if update:
         draft.run.append(UpdateUnits(target.host, tuple(update)))
     if start:
         draft.run.append(StartUnits(target.host, tuple(start)))
     if restart:
         draft.run.append(RestartUnits(target.host, tuple(restart)))
+
+
+def _say_gone(draft: _Draft, target: HostTarget, there: Iterable[str]) -> list[str]:
+    """Say which of the units that are there have to go, and return their names."""
+    gone = sorted(set(there) - {unit.name for unit in target.units})
+    for name in gone:
+        draft.say("remove", name, "it is no longer declared")
+    return gone
 
 
 def _contents(unit: UnitTarget) -> str:
@@ -369,5 +380,11 @@ def ports_in_the_way(
 
 
 def _overlap(wanted: str, held: str) -> bool:
-    every = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-    return wanted == held or wanted in every or held in every
+    """Return whether a socket on one address keeps another process from binding the other.
+
+    ``::`` takes IPv4 too unless its owner said otherwise, which the kernel does not tell.
+    """
+    if wanted == held or "::" in (wanted, held):
+        return True
+    any4 = "0.0.0.0"  # noqa: S104 - compared, not bound
+    return any4 in (wanted, held) and (":" in wanted) == (":" in held)

@@ -6,6 +6,7 @@ checkout's ``.cache``; their names are digests, so what lies there can be truste
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -134,6 +135,13 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
+    with make_desk() as one:
+        yield one
+
+
+@contextlib.contextmanager
+def make_desk() -> Iterator[Desk]:
+    """Yield a desk; afterwards take its fleets down and fail if a process is left."""
     # Not pytest's tmp_path: the path of a Unix socket may have 107 bytes and no more.
     with tempfile.TemporaryDirectory(prefix="desk-") as place:
         yield from _desk(Path(place))

@@ -53,6 +53,22 @@ with socket.socket(socket.AF_UNIX) as link:
         sys.stdout.buffer.write(part)
 """
 
+_UPDATE = """\
+python=$1 configuration=$2
+shift 2
+control() { "$python" -m supervisor.supervisorctl -c "$configuration" "$@" </dev/null; }
+status=0
+said=$(control update "$@") || status=$?
+printf '%s\\n' "$said"
+[ "$status" -eq 0 ] || exit "$status"
+left=
+for unit in "$@"; do
+  printf '%s\\n' "$said" | grep -qxF -e "$unit: updated process group" \\
+    -e "$unit: added process group" -e "$unit: removed process group" || left="$left $unit"
+done
+[ -z "$left" ] || control restart $left
+"""
+
 
 def _quoted(text: str) -> str:
     """Return text for a value in supervisord's configuration, where ``%`` begins an expansion."""
@@ -179,8 +195,13 @@ if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
         if start < 0:
             return RuntimeObserved(alive=False, pid=pid)
         import xmlrpc.client  # a third of a no-op's imports; not needed when nothing answers
+        from xml.parsers.expat import ExpatError
 
-        ((programs,), _) = xmlrpc.client.loads((rest if pid else text)[start:])
+        try:
+            ((programs,), _) = xmlrpc.client.loads((rest if pid else text)[start:])
+        except (xmlrpc.client.Error, ExpatError):
+            # An answer that was cut off, or the refusal of a supervisord that is shutting down.
+            return RuntimeObserved(alive=False, pid=pid)
         units = {
             program["name"]: UnitObserved(
                 name=program["name"],
@@ -212,10 +233,21 @@ if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
         return script(
             f"""\
 {LIVES}
+has() {{ tr '\\0' '\\n' <"/proc/$1/cmdline" 2>/dev/null | grep -qxF -- "$2"; }}
 pid=$(cat "$1" 2>/dev/null || :)
+if [ -z "$pid" ] || ! has "$pid" "$2"; then
+  # The file with its pid is gone or stale; what runs on our configuration is still ours.
+  pid=
+  for place in $(grep -lF -- "$2" /proc/[0-9]*/cmdline 2>/dev/null); do
+    place=${{place%/cmdline}}
+    if has "${{place##*/}}" supervisor.supervisord && has "${{place##*/}}" "$2"; then
+      pid=${{place##*/}}
+    fi
+  done
+fi
 [ -n "$pid" ] || exit 0
-tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$2" || exit 0
 kill -TERM "$pid"
+kill -CONT "$pid" 2>/dev/null || :  # one that was stopped by a signal would never hear the other
 tries=0
 while lives "$pid"; do
   tries=$((tries + 1))
@@ -232,8 +264,15 @@ done
         )
 
     def update(self, places: Places, units: Sequence[str]) -> Command:
-        """Return ``supervisorctl update`` for these units."""
-        return self._control(places, "update", *units)
+        """Return ``supervisorctl update`` for these units, and a restart of what it left alone.
+
+        It leaves alone a unit whose definition is the one that supervisord has in mind. Such a
+        unit may still run from something else: it was started again, by supervisord or by hand,
+        while other files lay there.
+        """
+        return script(
+            _UPDATE, self.python, self._configuration(places), *units, timeout=STOP_SECONDS * 4
+        )
 
     def start(self, places: Places, units: Sequence[str]) -> Command:
         """Return ``supervisorctl start`` for these units."""

@@ -14,6 +14,9 @@ from dask_fleet.errors import CommandFailedError
 
 __all__ = ["LocalTransport"]
 
+_LONGEST = 1 << 20
+"""Bytes after which a line is cut, so that output without line ends does not fill the memory."""
+
 
 class LocalTransport:
     """Runs commands on this machine.
@@ -64,14 +67,15 @@ class LocalTransport:
             process.stdin.write(command.stdin)
             process.stdin.close()
             last: deque[str] = deque(maxlen=12)
-            while raw := await process.stdout.readline():
-                last.append(raw.decode(errors="replace").rstrip("\n"))
+            async for raw in _lines(process.stdout):
+                last.append(raw.decode(errors="replace"))
                 yield last[-1]
             status = await process.wait()
             if status != 0:
                 raise CommandFailedError(self.host, str(command), status, "\n".join(last))
         finally:
-            await self._end(process)
+            if process.returncode is None:
+                await self._end(process)
 
     async def reach(self, address: str, port: int) -> tuple[str, int]:
         """Return the same address and port: this machine reaches itself."""
@@ -90,7 +94,6 @@ class LocalTransport:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
-                limit=1 << 20,
             )
         except OSError as error:
             raise CommandFailedError(
@@ -99,7 +102,21 @@ class LocalTransport:
 
     @staticmethod
     async def _end(process: asyncio.subprocess.Process) -> None:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        """Kill what is left of the process group, whether or not its leader has ended."""
+        with contextlib.suppress(ProcessLookupError):  # all of it ended meanwhile
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield lines without their ends; `StreamReader.readline` fails on a very long one."""
+    kept = b""
+    while chunk := await stream.read(1 << 16):
+        *whole, kept = (kept + chunk).split(b"\n")
+        for line in whole:
+            yield line
+        if len(kept) > _LONGEST:
+            yield kept
+            kept = b""
+    if kept:
+        yield kept

@@ -1,0 +1,198 @@
+"""Real jobs on a real fleet: the demo cube, and xcube's own command line on daily OSTIA fields."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.integration.conftest import OSTIA, Desk, fleet_text, free_ports, make_desk
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Desk]:
+    """A desk with a fleet of four workers that is up for all tests here."""
+    with make_desk() as desk:
+        desk.declare(fleet_text("jobs", free_ports(60), workers=4))
+        desk.call("up", "--yes")
+        yield desk
+
+
+def in_the_fleet(desk: Desk, code: str, *words: str, timeout: float = 300) -> str:
+    """Run Python code with the fleet's interpreter and return what it prints."""
+    python = desk.call("env", "--python").out.strip()
+    done = subprocess.run(
+        [python, "-c", textwrap.dedent(code), *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=desk.directory,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_demo_makes_a_cube_that_others_find_right(fleet: Desk) -> None:
+    output = fleet.directory / "demo"
+    result = fleet.call("demo", "--json", "--factor", "4", "--output", str(output)).json
+    assert result["checks"]["xcube"]["passed"]
+    assert result["checks"]["numpy"]["passed"]
+    assert set(result["tasks_per_worker"]) == set(fleet.rows()) - {"dask-scheduler"}
+    assert all(count > 0 for count in result["tasks_per_worker"].values())
+
+    # Once more and from outside: xcube on its own, and means by plain numpy.
+    found = json.loads(
+        in_the_fleet(
+            fleet,
+            """
+            import json, sys, netCDF4, numpy, xarray
+            from xcube.core.verify import verify_cube
+            folder, source = sys.argv[1:]
+            problems = {}
+            for name in ("sst", "climatology", "trend"):
+                problems[name] = verify_cube(xarray.open_zarr(f"{folder}/{name}.zarr"))
+            cube = xarray.open_zarr(f"{folder}/sst.zarr")
+            first = next(iter(cube.data_vars))
+            with netCDF4.Dataset(source) as file:
+                raw = next(v for v in file.variables.values() if v.ndim == 3)[:]
+            fine = cube[first].mean().compute().item()
+            print(json.dumps({
+                "problems": problems,
+                "times": cube.sizes["time"],
+                "mean": fine,
+                "raw": float(numpy.ma.mean(raw)),
+                "spread": float(cube[first].std().compute()),
+            }))
+            """,
+            str(output),
+            result["input"]["path"],
+        )
+    )
+    assert found["problems"] == {"sst": [], "climatology": [], "trend": []}
+    assert found["times"] == 54
+    assert found["mean"] == pytest.approx(found["raw"], abs=0.3)
+    assert found["spread"] > 0.5
+
+    with Image.open(result["picture"]) as picture:
+        assert picture.width >= 1200
+        colours = picture.convert("RGB").resize((200, 150)).getcolors(maxcolors=100_000)
+    assert colours is not None
+    assert len(colours) > 200, "the picture is almost empty"
+
+
+def test_the_demo_can_be_run_again_and_says_what_to_look_at(fleet: Desk) -> None:
+    output = fleet.directory / "again"
+    for _ in range(2):
+        done = fleet.call("demo", "--factor", "3", "--output", str(output))
+        for word in ("input", "output", "chunks", "seconds", "MB/s", "tasks", "verified"):
+            assert word in done.out
+        assert str(output / "map.png") in done.out
+        assert "dask fleet down" in done.out
+        assert (output / "sst.zarr").is_dir()
+    assert fleet.all_running()
+
+
+def test_a_demo_that_fails_says_why_and_leaves_the_fleet_up(fleet: Desk) -> None:
+    foreign = fleet.directory / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    done = fleet.call("demo", "--factor", "3", "--output", str(foreign), status=10)
+    assert str(foreign) in done.err
+    assert "remedy" in done.err
+    assert (foreign / "thesis.txt").read_text() == "mine"
+    assert fleet.all_running()
+
+
+def test_xcube_gen_gives_the_same_numbers_on_the_fleet_and_without(fleet: Desk) -> None:
+    assert len(list(OSTIA.glob("*.nc"))) == 3, f"the daily OSTIA files are not in {OSTIA}"
+    xcube = Path(fleet.call("env", "--python").out.strip()).with_name("xcube")
+    address = fleet.call("env", "--address").out.strip()
+    with_fleet, without = fleet.directory / "with.zarr", fleet.directory / "without.zarr"
+    inputs = sorted(str(path) for path in OSTIA.glob("*.nc"))
+    config = ["-c", str(HERE / "xcube_gen.yaml")]
+    count = """
+        import sys, distributed
+        with distributed.Client(sys.argv[1]) as client:
+            done = client.run(lambda dask_worker: dask_worker.state.executed_count)
+        print(sum(done.values()))
+        """
+    before = int(in_the_fleet(fleet, count, address))
+    for words, output in ((["--scheduler", address], with_fleet), ([], without)):
+        done = subprocess.run(
+            [str(xcube), *words, "gen", *config, "-o", str(output), *inputs],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    # Otherwise the fleet might have had no part in it.
+    assert int(in_the_fleet(fleet, count, address)) - before > 50
+    said = in_the_fleet(
+        fleet,
+        """
+        import sys, numpy, xarray
+        one, two, *sources = sys.argv[1:]
+        cubes = [xarray.open_zarr(path).load() for path in (one, two)]
+        for cube in cubes:
+            for name in ("date_modified", "history"):
+                cube.attrs.pop(name, None)
+        xarray.testing.assert_identical(*cubes)
+        # Two wrong cubes could be alike: hold them against the source files too.
+        (name,) = [n for n in cubes[0].data_vars if cubes[0][n].dims == ("time", "lat", "lon")][:1]
+        finite = 0
+        for day, source in enumerate(sources):
+            raw = xarray.open_dataset(source)[name].isel(time=0)
+            ours = cubes[0][name].isel(time=day)
+            theirs = raw.sel(lat=ours.lat, lon=ours.lon, method="nearest")
+            numpy.testing.assert_allclose(ours.values, theirs.values, rtol=1e-6)
+            finite += int(numpy.isfinite(ours.values).sum())
+        print(finite)
+        """,
+        str(with_fleet),
+        str(without),
+        *inputs,
+    )
+    assert int(said) > 100_000
+
+
+@pytest.fixture
+def without_network() -> list[str]:
+    """Return what to put before a command so that it has loopback and no other network."""
+    unshare = shutil.which("unshare")
+    assert unshare, "install util-linux"
+    return [unshare, "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+
+
+def test_the_demo_works_without_a_network_once_installed(
+    fleet: Desk, desk: Desk, without_network: list[str]
+) -> None:
+    fleet.call("demo", "--factor", "2", "--output", str(fleet.directory / "warm"))
+    # The same machine, cut off: nothing is configured, so it is the default fleet.
+    script = '"$0" "$@" demo --factor 2 --output out && "$0" "$@" status --json && "$0" "$@" down -y'
+    done = subprocess.run(
+        [*without_network, "sh", "-c", script, *desk.argv],
+        cwd=desk.directory,
+        env=desk.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "by xcube, by numpy" in done.stdout
+    status = json.loads(done.stdout[done.stdout.index("{\n") : done.stdout.rindex("\n}\n") + 3])
+    ports = [list(row["ports"].values()) for row in status["processes"]]
+    assert ports == [[8786, 8787]] + [[p, p + 1, p + 2] for p in (9010, 9020, 9030, 9040)]
+    assert {row["state"] for row in status["processes"]} == {"running"}
+    assert desk.processes() == []
