@@ -194,7 +194,7 @@ def _yaml(value: Any) -> str:
 
 
 def _commands() -> str:
-    parent = click.Context(fleet, info_name="dask fleet")
+    parent = click.Context(fleet, info_name="dask fleet", help_option_names=["-h", "--help"])
     parts = [
         "## Commands\n",
         "`dask fleet COMMAND` and `dask-fleet COMMAND` are the same. Options stand after the"
@@ -212,7 +212,8 @@ def _commands() -> str:
         records = [
             record
             for param in command.get_params(context)
-            if (record := param.get_help_record(context)) is not None
+            if isinstance(param, click.Option)
+            and (record := param.get_help_record(context)) is not None
         ]
         rows: list[tuple[str, ...]] = [(f"`{option}`", text) for option, text in records]
         parts.append(_table(("option", "meaning"), rows))

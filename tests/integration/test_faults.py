@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -163,9 +164,7 @@ def test_a_port_that_is_taken_is_named_with_its_holder_and_nothing_is_half_start
 
 
 def test_an_interpreter_that_is_missing_is_named(desk: Desk) -> None:
-    desk.declare(
-        fleet_text("f", free_ports(40), workers=1, more='environment: {python: "3.99"}\n')
-    )
+    desk.declare(fleet_text("f", free_ports(40), workers=1, more='environment: {python: "3.99"}\n'))
     done = desk.call("up", "--yes", status=6)
     assert "Python 3.99" in done.err
     assert "environment.python" in done.err
@@ -194,6 +193,14 @@ def small_disk(desk: Desk) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+def fill(path: Path) -> None:
+    """Write a file that takes what room there is."""
+    with path.open("wb", buffering=0) as file, pytest.raises(OSError) as caught:  # noqa: PT011, PT012
+        while True:
+            file.write(bytes(4096))
+    assert caught.value.errno == errno.ENOSPC
+
+
 def test_no_room_for_the_environment(desk: Desk, small_disk: Path) -> None:
     desk.declare(fleet_text("f", free_ports(40), workers=1))
     desk.environ["XDG_DATA_HOME"] = str(small_disk)
@@ -207,10 +214,7 @@ def test_no_room_for_the_state_and_then_there_is(desk: Desk, small_disk: Path) -
     desk.declare(fleet_text("f", free_ports(40), workers=1))
     desk.environ["XDG_STATE_HOME"] = str(small_disk)
     ballast = small_disk / "ballast"
-    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
-        while True:
-            file.write(bytes(65536))
-            file.flush()
+    fill(ballast)
     done = desk.call("up", "--yes", status=None)
     assert done.status in (9, 1)
     assert "No space left on device" in done.err

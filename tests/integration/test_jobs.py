@@ -178,7 +178,9 @@ def test_the_demo_works_without_a_network_once_installed(
 ) -> None:
     fleet.call("demo", "--factor", "2", "--output", str(fleet.directory / "warm"))
     # The same machine, cut off: nothing is configured, so it is the default fleet.
-    script = '"$0" "$@" demo --factor 2 --output out && "$0" "$@" status --json && "$0" "$@" down -y'
+    script = (
+        '"$0" "$@" demo --factor 2 --output out && "$0" "$@" status --json && "$0" "$@" down -y'
+    )
     done = subprocess.run(
         [*without_network, "sh", "-c", script, *desk.argv],
         cwd=desk.directory,

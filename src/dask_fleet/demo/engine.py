@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import dask
+import dask.base
 from blocks import ByValue
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def chunk_keys(graph: dict[Any, Any], finals: list[Any]) -> list[Any]:
 
 def prepare(writes: Iterable[Any]) -> tuple[dict[Any, Any], list[Any], list[Any]]:
     """Optimise the writes together; return the graph, the keys of the chunks, the last keys."""
-    optimised = dask.optimize(*writes)
+    optimised = dask.base.optimize(*writes)
     graph: dict[Any, Any] = {}
     finals: list[Any] = []
     for write in optimised:

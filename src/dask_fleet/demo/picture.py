@@ -6,6 +6,7 @@ each drawn with the same length for a degree of latitude and of longitude, as th
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,9 +78,9 @@ def draw(cubes: dict[str, Path], target: Path) -> None:
         )
         limit = _limit(trend.to_numpy(), step=1.0)
         image = None
+        # 0.82 of 14 inches is the length of 120 degrees; the height follows from the aspect.
+        height = 0.82 * 14 * (north - south) / 120.0 / 10.4
         for number, strip in enumerate(STRIPS):
-            # 0.82 of 14 inches is the length of 120 degrees; the height follows from the aspect.
-            height = 0.82 * 14 * (north - south) / 120.0 / 10.4
             axes = figure.add_axes((0.06, TOP - number * 0.132, 0.82, height))
             image = _strip(axes, trend, strip, (south, north), limit)
         figure.text(
@@ -241,4 +242,5 @@ def _limit(values: np.ndarray, step: float) -> float:
 
 
 def _month(date: np.datetime64) -> str:
-    return np.datetime64(date, "D").item().strftime("%B %Y")
+    day: datetime.date = date.astype("datetime64[D]").item()
+    return day.strftime("%B %Y")

@@ -149,7 +149,7 @@ def free_run_directory(unit: Unit) -> None:
 def set_title(title: str) -> None:
     """Name this process in ``ps``, if the environment has setproctitle."""
     try:
-        import setproctitle
+        import setproctitle  # pyright: ignore[reportMissingImports]
     except ImportError:
         return
     setproctitle.setproctitle(title)
