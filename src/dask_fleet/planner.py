@@ -224,7 +224,7 @@ def _outdated(
     if unit.path not in paths and not definition:
         return ""
     was = seen.unit_files.get(unit.path, {})
-    if was.get("digest") == unit.digest:
+    if not was or was.get("digest") == unit.digest:
         return "its files were edited by hand"
     reasons = [
         text

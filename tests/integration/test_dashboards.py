@@ -239,9 +239,9 @@ def test_a_link_on_the_info_page_leads_to_the_live_page_of_its_worker(
     # Executing history, communication history, communication with peers.
     assert tab.painted() >= 3
     eventually(
-        lambda: tab.data("x", "y")["y"][-3:] == [0, 0, 0] and "0 / 1" in tab.cells(),
+        lambda: tab.data("x", "y")["y"][-3:] == [0, 0, 0],
         within=PATIENCE,
-        what=f"{name} rests, in the plot and in the table",
+        what=f"the plot shows that {name} rests",
     )
 
     # Nobody else works now, so it is this very worker that is seen here.
@@ -250,9 +250,6 @@ def test_a_link_on_the_info_page_leads_to_the_live_page_of_its_worker(
         lambda: tab.data("x", "y")["y"][-1] == 1,
         within=PATIENCE,
         what=f"the plot shows that {name} executes a task",
-    )
-    eventually(
-        lambda: "1 / 1" in tab.cells(), within=PATIENCE, what="the table shows it in numbers"
     )
     computation.work()
     peers = tab.data("who", "bandwidth")["start"]
@@ -266,6 +263,25 @@ def test_a_link_on_the_info_page_leads_to_the_live_page_of_its_worker(
         lambda: changed(picture, tab.look(f"{name.removeprefix('dask-')}.png")) > 0.001,
         within=PATIENCE,
         what="the picture has moved",
+    )
+
+
+@pytest.mark.parametrize(("name", "path"), [(WORKERS[0], "status"), ("dask-scheduler", "workers")])
+def test_the_numbers_in_the_tables_move(
+    name: str, path: str, fleet: Fleet, computation: Computation, tab: Tab
+) -> None:
+    computation.rest()
+    tab.open(f"{fleet.url(name)}/{path}")
+    tab.wait_until_drawn()
+    eventually(tab.cells, within=PATIENCE, what="the table has cells")
+    cells = tab.cells()
+    computation.work()
+    # Bokeh 3.9 has a fault here: its data move, its tables do not (bokeh issue 15328).
+    eventually(
+        lambda: tab.cells() != cells,
+        within=20,
+        what=f"the table of {tab.page.url} shows other numbers than {cells}; are its data moving: "
+        "then the fleet's environment has a Bokeh whose tables stand still (3.9.1, 3.9.2)",
     )
 
 

@@ -62,7 +62,7 @@ SECOND_GROUP = """\
     per_host: 1
     nthreads: 4
     memory_limit: 4 GiB
-    prefix: big-
+    prefix: dask-big
     ports: {worker: 9210, nanny: 9211, dashboard: 9212, step: 10}
 """
 
@@ -298,6 +298,13 @@ class SimulatedHost:
     def hang(self) -> None:
         if self.supervisord is not None:
             self.supervisord.silent = True
+
+    def start_again(self, name: str) -> None:
+        """Let supervisord start a unit again, from whatever files lie there now."""
+        unit_file = self.files.get(f"{PLACES.deployed}/units/{name}.json")
+        known = self.supervisord is not None and name in self.supervisord.definitions
+        if known and unit_file and parsed(unit_file.content).get("release") in self.environments:
+            self._start(name)
 
     def set_state(self, name: str, state: str) -> None:
         if self.supervisord is not None and name in self.supervisord.definitions:

@@ -111,11 +111,10 @@ CASES = [
     Case(
         "a unit file was made into something that is not JSON",
         lambda host: host.edit(f"units/{WORKERS}.json"),
-        # Nothing of the old one is known, so every key stands there as new.
-        [f"change {WORKERS}: configuration nothing -> /var/state/fleets/sst/etc/dask.yaml"],
+        [f"change {WORKERS}: its files were edited by hand"],
         [["WriteFiles: write 1 file"], [UPDATE]],
     ),
-    Case("a unit file is gone", wipe_unit_file, [f"change {WORKERS}: "], [["WriteFiles: write 1 file"], [UPDATE]]),
+    Case("a unit file is gone", wipe_unit_file, [f"change {WORKERS}: its files were edited by hand"], [["WriteFiles: write 1 file"], [UPDATE]]),
     Case(
         "a program file was edited by hand",
         lambda host: host.edit(f"programs/{SCHEDULER}.conf"),
@@ -219,7 +218,7 @@ CASES = [
     Case(
         "a group is new",
         nothing,
-        ["create dask-workers-big: it is not there (big-0001)"],
+        ["create dask-workers-big: it is not there (dask-big-0001)"],
         [["WriteFiles: write 2 files"], ["UpdateUnits: update dask-workers-big"]],
         spec=SPEC + SECOND_GROUP,
     ),
@@ -302,9 +301,6 @@ def test_a_plan_on_what_it_has_done_is_empty(case: Case):
     host = up()
     case.happened(host)
     host.apply(host.plan(case.target))
-    if host.states:  # a unit that is about to run
-        host.apply(host.plan(case.target))
-        host.states.clear()
     assert host.plan(case.target) == Plan()
 
 
@@ -444,6 +440,7 @@ ACCIDENTS: dict[str, Step] = {
     "stray file": lambda host: host.add("programs/stray.conf.bak"),
     "environments gone": lambda host: host.environments.clear(),
     "all files gone": lambda host: host.files.clear(),
+    "workers started again": lambda host: host.start_again(WORKERS),
 }
 
 LOGS_ELSEWHERE = "directories: {logs: /var/log/dask}\n"
@@ -487,7 +484,11 @@ def test_whatever_happened_before_one_up_is_enough(
     assert plan == host.plan(target), "the same input gives the same plan"
     host.apply(plan)
     assert host.plan(target) == Plan()
-    assert host.differs_from(target) == []
+    # A unit that supervisord itself starts again while an up is interrupted runs the old program
+    # on the new unit file; its record does not tell, so no plan can see it.
+    started_again = any(accident == "workers started again" for _, _, accident in rounds)
+    hidden = {f"{WORKERS} runs from another definition"} if started_again else set()
+    assert set(host.differs_from(target)) <= hidden
 
 
 @given(st.lists(ROUND, max_size=4), st.integers(0, 10))

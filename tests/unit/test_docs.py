@@ -1,0 +1,190 @@
+"""The documentation says what is so: it is generated, loaded, or compared with the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from dask_fleet.cli import fleet
+from dask_fleet.errors import EXIT_CODES
+from dask_fleet.layout import Layout, lay_out
+from dask_fleet.spec import load
+from dask_fleet.spec.model import Directories, HostSpec, PortsSpec, Spec, SshSpec, WorkerGroup
+from tests.conftest import REPOSITORY
+
+PAGES = sorted(
+    [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")], key=lambda path: str(path)
+)
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+CONTEXT = click.Context(fleet, info_name="dask fleet", help_option_names=["-h", "--help"])
+COMMANDS = fleet.list_commands(CONTEXT)
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def fenced(text: str, kind: str) -> list[str]:
+    """Return the fenced blocks of one kind."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def unfenced(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", unfenced(text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    place = importlib.util.spec_from_file_location(
+        "reference", REPOSITORY / "scripts" / "reference.py"
+    )
+    assert place is not None
+    assert place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_what_make_docs_writes(reference: ModuleType) -> None:
+    assert reference.REFERENCE.read_text(encoding="utf-8") == reference.render(), "run `make docs`"
+
+
+def test_the_reference_has_every_key_with_its_description(reference: ModuleType) -> None:
+    text = reference.render()
+    for model in (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories):
+        for name, field in model.model_fields.items():
+            assert re.search(
+                rf"^\| `{name}` \| [^|]+ \|.*{re.escape(field.description)}", text, re.M
+            )
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """README's fleet.yaml as a file."""
+    (text,) = fenced(README, "yaml")
+    path = tmp_path_factory.mktemp("readme") / "fleet.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def layout(worked: Path) -> Layout:
+    return lay_out(load(worked, {}))
+
+
+def test_the_fleet_of_the_readme_has_the_ports_of_the_set_up_by_hand(layout: Layout) -> None:
+    assert (layout.scheduler.port, layout.scheduler.dashboard_port) == (8786, 8787)
+    assert layout.scheduler_address == "tcp://192.168.1.166:8786"
+    assert layout.client_address == "tcp://80.158.2.66:8786"
+    assert {worker.host: tuple(worker.ports.values()) for worker in layout.workers} == {
+        "ecs-dask-worker-0001": (9010, 9011, 9012),
+        "ecs-dask-worker-0002": (9020, 9021, 9022),
+        "ecs-dask-worker-0003": (9030, 9031, 9032),
+        "ecs-dask-worker-0004": (9040, 9041, 9042),
+    }
+    assert [worker.name for worker in layout.workers] == [
+        f"dask-worker-000{number}" for number in (1, 2, 3, 4)
+    ]
+    assert layout.hosts["ecs-dask-worker-0003"].address == "192.168.1.13"
+
+
+def test_the_fleet_of_the_readme_says_everything_that_can_be_said(worked: Path) -> None:
+    def said(value: object) -> set[str]:
+        if isinstance(value, (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories)):
+            own = {f"{type(value).__name__}.{key}" for key in value.model_fields_set}
+            return own.union(*(said(getattr(value, key)) for key in value.model_fields_set))
+        if isinstance(value, dict):
+            return set().union(*(said(item) for item in value.values()))
+        return set()
+
+    models = (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories)
+    sayable = {f"{model.__name__}.{key}" for model in models for key in model.model_fields}
+    assert sayable - said(load(worked, {})) == set()
+    for key in ("name", "lock", "packages", "python"):  # of the environment: one of three
+        assert re.search(rf"^  (# )?{key}: ", worked.read_text(encoding="utf-8"), re.M)
+
+
+def test_a_variable_of_the_readme_is_replaced(worked: Path) -> None:
+    ssh = load(worked, {"DASK_USER": "anna"}).hosts["dask-scheduler"].ssh
+    assert ssh is not None
+    assert ssh.user == "anna"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_has_every_command(command: str) -> None:
+    assert re.search(rf"^\| `{command}` \| \w", README, re.M)
+
+
+def test_the_readme_has_every_exit_code_and_no_other() -> None:
+    listed = re.findall(r"^\| `(\d+)` \| (.+) \|$", README, re.M)
+    assert [int(code) for code, _ in listed] == [code for code, _ in EXIT_CODES]
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    first_screen = "\n".join(README.splitlines()[:25])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", unfenced(text)):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_commands_that_a_page_shows_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name, rest in re.findall(r"\bdask[ -]fleet ([a-z]+)\b([^\n`|;)\"']*)", text):
+        if name not in COMMANDS:
+            # Prose, such as "dask-fleet is"; in a block of code it would be a mistake.
+            assert not any(f"dask fleet {name}" in block for block in fenced(text, "sh")), name
+            continue
+        command = fleet.get_command(CONTEXT, name)
+        assert command is not None
+        known = {option for param in command.get_params(CONTEXT) for option in param.opts}
+        used = set(re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest))
+        assert used <= known | {"--help"}, f"dask fleet {name}{rest}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_targets_of_make_that_a_page_shows_exist(page: Path) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(r"`make ([a-z-]+)", text)
+    shown += [
+        one for block in fenced(text, "sh") for one in re.findall(r"^make ([a-z-]+)", block, re.M)
+    ]
+    assert set(shown) <= targets
+
+
+def test_every_decision_is_listed_and_has_its_four_parts() -> None:
+    place = REPOSITORY / "docs" / "decisions"
+    index = (place / "README.md").read_text(encoding="utf-8")
+    files = sorted(path for path in place.glob("*.md") if path.name != "README.md")
+    assert [path.name[:4] for path in files] == [f"{n:04d}" for n in range(1, len(files) + 1)]
+    for path in files:
+        assert f"({path.name})" in index
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith(f"# {path.name[:4]}: ")
+        for part in ("Context.", "Decision.", "Consequences.", "What would change our mind."):
+            assert f"**{part}**" in text, f"{path.name}: {part}"
