@@ -180,7 +180,9 @@ class Local:
         """Return MB of PSS by role."""
         assert self.process is not None
         first, *others = tree(self.process.pid)
-        return _sum([("scheduler", first), *((_peer_role(_title(one)), one) for one in others)])
+        return _sum(
+            [("scheduler and nannies", first), *((_peer_role(_title(one)), one) for one in others)]
+        )
 
 
 class Naive:

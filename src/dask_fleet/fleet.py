@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dask_fleet import executor, lease, planner
 from dask_fleet.actions import Plan
-from dask_fleet.errors import DeadlineError, FleetError, PortHeldError, SeveralErrors
-from dask_fleet.events import Registered, Sink
+from dask_fleet.errors import FleetError, PortHeldError, SeveralErrors
+from dask_fleet.events import Sink
 from dask_fleet.inventory import Row, inventory
 from dask_fleet.observer import HostAccess, holders, look
 from dask_fleet.registration import faults
 from dask_fleet.scheduler_rpc import ask
+from dask_fleet.waiting import until_registered
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from dask_fleet.target import HostTarget
 
 __all__ = ["Fleet", "Status", "Upped"]
-
-_POLL_SECONDS = 0.1
-_GOOD_POLLS = 2
-_LOOK_SECONDS = 1.0
-_CRASHING_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +100,10 @@ class Fleet:
         PortHeldError
             A port that it needs is held by a process that is not the fleet's.
         """
-        return await self._plan(await self.look())
+        return await self.plan_from(await self.look())
 
-    async def _plan(self, observed: Mapping[str, HostObserved]) -> Plan:
+    async def plan_from(self, observed: Mapping[str, HostObserved]) -> Plan:
+        """Return what ``up`` would do about what was observed; see `plan`."""
         runtimes = {name: access.runtime for name, access in self.hosts.items()}
         plan = planner.plan_up(self.targets, observed, runtimes)
         await self._check_ports(plan, observed)
@@ -163,19 +160,19 @@ class Fleet:
         LeaseHeldError, PortHeldError, EnvironmentBuildError, CommandFailedError, DeadlineError
         """
         began = time.monotonic()
-        plan = await self._plan(await self.look())
+        plan = await self.plan_from(await self.look())
         if plan.empty:
             if faults(self.layout, await self.cluster()):
-                await self._registered(sink, timeout)
+                await until_registered(self, sink, timeout)
             return Upped(plan, time.monotonic() - began)
         if not confirm(plan):
             return Upped(plan, time.monotonic() - began, declined=True)
         async with self._lease("up", force=break_lease):
-            again = await self._plan(await self.look())
+            again = await self.plan_from(await self.look())
             if again != plan and not again.empty and not confirm(again):
                 return Upped(again, time.monotonic() - began, declined=True)
             await executor.apply(again, self.hosts, sink)
-            await self._registered(sink, timeout)
+            await until_registered(self, sink, timeout)
         return Upped(plan, time.monotonic() - began)
 
     async def down(
@@ -220,7 +217,7 @@ class Fleet:
             if plan.empty:
                 raise FleetError("nothing to restart: the fleet is not up", "dask fleet up")
             await executor.apply(plan, self.hosts, sink)
-            await self._registered(sink, timeout)
+            await until_registered(self, sink, timeout)
         return Upped(plan, time.monotonic() - began)
 
     def check_names(self, names: Iterable[str]) -> None:
@@ -251,129 +248,3 @@ class Fleet:
         """Return the inventory: what the hosts and the scheduler say, asked at once."""
         observed, cluster = await asyncio.gather(self.look(), self.cluster())
         return Status(inventory(self.layout, observed, cluster), cluster is not None)
-
-    async def _registered(self, sink: Sink, timeout: float) -> None:
-        """Wait until the scheduler lists every worker as declared, several polls running.
-
-        Then the hosts have the last word: the processes must be the ones just deployed, for a
-        worker of the release before may still be listed for a moment.
-        """
-        deadline = time.monotonic() + timeout
-        next_look = time.monotonic() + _LOOK_SECONDS
-        good, crashing, told = 0, 0, -1
-        wrong: dict[str, str] = {}
-        plan = Plan()
-        total = len(self.layout.workers)
-        while time.monotonic() < deadline:
-            wrong = faults(self.layout, await self.cluster())
-            missing = tuple(name for name in wrong if name != self.layout.scheduler.name)
-            if len(missing) != told:
-                told = len(missing)
-                sink(Registered(total - told, total, missing))
-            good = 0 if wrong else good + 1
-            if good >= _GOOD_POLLS:
-                plan = await self._plan(await self.look())
-                if plan.empty:
-                    return
-                good = 0
-            elif time.monotonic() >= next_look:
-                next_look = time.monotonic() + _LOOK_SECONDS
-                crashing = crashing + 1 if self._crashing(await self.look()) else 0
-                if crashing >= _CRASHING_LOOKS:
-                    break
-            await asyncio.sleep(_POLL_SECONDS)
-        await self._report(wrong, plan, timeout, crashes=crashing >= _CRASHING_LOOKS)
-
-    @staticmethod
-    def _crashing(observed: Mapping[str, HostObserved]) -> bool:
-        return any(
-            unit.state == "crashing"
-            for seen in observed.values()
-            for unit in seen.runtime.units.values()
-        )
-
-    async def _report(
-        self, wrong: Mapping[str, str], plan: Plan, timeout: float, *, crashes: bool
-    ) -> None:
-        """Raise the error that says what is not as declared, and the last words of each unit."""
-        lines = [str(change) for change in plan.changes]
-        for unit in self.layout.units:
-            bad = [process.name for process in unit.processes if process.name in wrong]
-            if not bad:
-                continue
-            access = self.hosts[unit.host]
-            command = access.runtime.log(access.places, unit.name, lines=40, follow=False)
-            tail = await access.transport.run(command, check=False)
-            shown = ", ".join(f"{name} {wrong[name]}" for name in bad[:6])
-            lines.append(f"{unit.host}: {unit.name}: {shown}")
-            lines.extend(f"  | {line}" for line in _without_repeats(tail.stdout.splitlines()))
-        when = "they end at once" if crashes else f"within {timeout:g} s"
-        raise DeadlineError(
-            f"the cluster is not as declared: {when}\n" + "\n".join(lines),
-            "read `dask fleet logs`, correct what is wrong, and run `dask fleet up` again;"
-            " it goes on from here",
-        )
-
-    async def logs(self, names: frozenset[str], *, lines: int, follow: bool) -> AsyncIterator[str]:
-        """Yield log lines of all units, merged; of these processes only if any are named.
-
-        Every line bears the name of its process and ``|``. Lines are in the order of their time
-        stamps, or of their arrival when following.
-        """
-        self.check_names(names)
-        units = [
-            unit
-            for unit in self.layout.units
-            if not names or names & {unit.name, *(process.name for process in unit.processes)}
-        ]
-        queue: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(maxsize=10_000)
-
-        async def pump(host: str, unit: str) -> None:
-            access = self.hosts[host]
-            command = access.runtime.log(access.places, unit, lines=lines, follow=follow)
-            try:
-                async for line in access.transport.lines(command):
-                    await queue.put((unit, line))
-            finally:
-                await queue.put(None)
-
-        pumps = [asyncio.create_task(pump(unit.host, unit.name)) for unit in units]
-        kept: list[tuple[str, str]] = []
-        stamp: dict[str, str] = {}
-        try:
-            left = len(pumps)
-            while left:
-                item = await queue.get()
-                if item is None:
-                    left -= 1
-                    continue
-                unit, line = item
-                label, _, rest = line.partition(" | ")
-                if not rest:
-                    label, line = unit, f"{unit} | {line}"
-                if names and not names & {label, unit if unit in names else label}:
-                    continue
-                if follow:
-                    yield line
-                else:
-                    if rest[:4].isdecimal():
-                        stamp[unit] = rest[:23]
-                    kept.append((stamp.get(unit, ""), line))
-            await asyncio.gather(*pumps)  # what went wrong in one of them is not lost
-            for _, line in sorted(kept, key=lambda item: item[0]):
-                yield line
-        finally:
-            for task in pumps:
-                task.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-
-
-def _without_repeats(lines: list[str], most: int = 8) -> list[str]:
-    """Return the last lines, each that stands several times in a row only once, with a count."""
-    kept: list[tuple[str, int]] = []
-    for line in lines:
-        if kept and kept[-1][0] == line:
-            kept[-1] = (line, kept[-1][1] + 1)
-        else:
-            kept.append((line, 1))
-    return [line if count == 1 else f"{line} ({count} times)" for line, count in kept[-most:]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +19,18 @@ COMMANDS = fleet.list_commands(click.Context(fleet))
 
 
 def block(kind: str, holding: str) -> str:
-    """Return the one fenced block of the tutorial that holds this text."""
-    blocks = re.findall(rf"^```{kind}\n(.*?)^```$", TUTORIAL, flags=re.MULTILINE | re.DOTALL)
-    (found,) = [one for one in blocks if holding in one]
-    return found
+    """Return the first fenced block of a kind in the tutorial that holds this text."""
+    found: list[str] | None = None
+    for line in TUTORIAL.splitlines(keepends=True):
+        if found is None and line.startswith("```"):
+            found, opened = [], line.strip("`\n")
+        elif found is not None and line == "```\n":
+            if opened == kind and holding in "".join(found):
+                return "".join(found)
+            found = None
+        elif found is not None:
+            found.append(line)
+    pytest.fail(f"the tutorial has no block of {kind or 'output'} with {holding!r}")
 
 
 def shell(desk: Desk, text: str, *, status: int = 0) -> str:
@@ -55,7 +62,7 @@ def test_the_tutorial_from_beginning_to_end(desk: Desk) -> None:
 
     # Declare: as in the tutorial, but on ports that are free here.
     shell(desk, block("sh", "dask fleet init").split("dask fleet check")[0])
-    base = free_ports(60)
+    base = free_ports(60, start=36000)
     text = written.read_text(encoding="utf-8")
     for default, own in (
         ("port: 8786", f"port: {base}"),
@@ -70,7 +77,7 @@ def test_the_tutorial_from_beginning_to_end(desk: Desk) -> None:
     assert "fleet first is well declared: 1 host, 4 workers" in shell(desk, "dask fleet check")
 
     # Bring it up.
-    planned = shell(desk, block("sh", "dask fleet plan\n").split("dask fleet up")[0], status=2)
+    planned = shell(desk, block("sh", "dask fleet plan\n"), status=2)
     shown = block("", "it is not there (4 workers")
     for line in shown.splitlines():
         assert line in planned
@@ -83,8 +90,7 @@ def test_the_tutorial_from_beginning_to_end(desk: Desk) -> None:
 
     # Compute.
     (desk.directory / "client.py").write_text(block("python", "import dask.array"))
-    computed = shell(desk, block("sh", "client.py"))
-    assert computed == block("", "mean 0.5")
+    assert shell(desk, block("sh", "client.py")) == block("", "mean 0.5")
 
     # Change it.
     text = text.replace("nthreads: auto", "nthreads: 2")
@@ -132,5 +138,5 @@ def test_the_tutorial_from_beginning_to_end(desk: Desk) -> None:
     assert 300 < first < second < third < 320
 
     # Take it down.
-    shell(desk, block("sh", "dask fleet down --yes").splitlines()[-1])
+    shell(desk, "dask fleet down --yes")
     assert desk.processes() == []

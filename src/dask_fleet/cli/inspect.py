@@ -191,10 +191,12 @@ def logs_command(names: Sequence[str], file: Path | None, follow: bool, lines: i
 
     Every line begins with the name of its process, so grep works too.
     """
+    from dask_fleet.logs import merged
+
     fleet = load_fleet(file)
 
     async def show() -> None:
-        async for line in fleet.logs(frozenset(names), lines=lines, follow=follow):
+        async for line in merged(fleet, frozenset(names), lines=lines, follow=follow):
             _log_line(line)
 
     run(show())
