@@ -61,9 +61,10 @@ bench: develop ## measure against LocalCluster, a script by hand and one process
 .PHONY: lock
 lock: develop ## find the newest versions again: uv.lock and the xcube environment
 	@$(UV) lock --upgrade
-	@cd src/dask_fleet/environments && ../../../$(UV) pip compile --quiet --upgrade --universal \
-	  --generate-hashes --no-emit-index-url --python-version 3.11 \
-	  --custom-compile-command 'make lock' --override xcube.overrides xcube.in -o xcube.lock
+	@cd src/dask_fleet/environments && ../../../$(UV) pip compile --quiet --upgrade xcube.in \
+	  --override xcube.overrides --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-package gdal --custom-compile-command 'make lock' \
+	  --output-file xcube.lock
 
 .PHONY: docs
 docs: develop ## write the reference again from the models and the commands

@@ -144,7 +144,8 @@ class Run:
 
 def main() -> int:
     """Run the benchmarks; return the exit status."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     arguments = parser().parse_args()
     run = Run(arguments)
     if load_average() > 1:
@@ -166,7 +167,8 @@ def main() -> int:
         return 1
     finally:
         # A second Ctrl-C must not leave processes behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         bench.close()
     show(run.figures)
     path = run.write(about)

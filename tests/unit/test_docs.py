@@ -177,6 +177,16 @@ def test_targets_of_make_that_a_page_shows_exist(page: Path) -> None:
     assert set(shown) <= targets
 
 
+def test_the_floors_of_the_architecture_are_those_that_are_held() -> None:
+    contract = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.findall(r'^  "(dask_fleet\.[^"]+ : [^"]+|dask_fleet\.cli)",$', contract, re.M)
+    held = [{one.removeprefix("dask_fleet.") for one in layer.split(" : ")} for layer in layers]
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## The floors")[2].partition("\n\nDecisions")[0]
+    rows = [line.split("|") for line in table.splitlines() if "`" in line and line[0] == "|"]
+    assert [set(re.findall(r"`(\w+)`", row[2])) for row in rows] == held
+
+
 def test_every_decision_is_listed_and_has_its_four_parts() -> None:
     place = REPOSITORY / "docs" / "decisions"
     index = (place / "README.md").read_text(encoding="utf-8")

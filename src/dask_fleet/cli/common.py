@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from dask_fleet.cli.render import say
 from dask_fleet.errors import FleetError, SeveralErrors, SpecError
 
 if TYPE_CHECKING:
@@ -110,12 +111,15 @@ def _report(error: FleetError, *, json_: bool) -> None:
         count = len(error.problems)
         click.echo(f"{label}: {count} problem{'s' if count != 1 else ''}", err=True)
         for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
+            say(str(problem), first=2, rest=6, err=True)
         return
     for one in error.errors if isinstance(error, SeveralErrors) else (error,):
-        click.echo(f"{label}: {one.message}", err=True)
+        first, *more = one.message.splitlines()
+        say(f"{label}: {first}", rest=2, err=True)
+        for line in more:
+            click.echo(f"  {line}", err=True)
         if one.remedy:
-            click.echo(f"  {click.style('remedy', fg='green')}: {one.remedy}", err=True)
+            say(f"{click.style('remedy', fg='green')}: {one.remedy}", first=2, rest=4, err=True)
 
 
 def _as_value(error: FleetError) -> dict[str, object]:

@@ -15,7 +15,7 @@ from dask_fleet.cli.common import (
     run,
     timeout_option,
 )
-from dask_fleet.cli.render import Progress, console, on_terminal, show_plan, show_table, size
+from dask_fleet.cli.render import Progress, console, on_terminal, say, show_plan, show_table, size
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
@@ -172,7 +172,7 @@ def _show(fleet: Fleet, result: dict[str, Any]) -> None:
         console().print(table)
     else:
         show_table(["what", "value"], rows, right=set())
-    click.echo(
+    say(
         "The fleet stays up. Look at it: dask fleet status, dask fleet open."
         " Stop it: dask fleet down."
     )

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from dask_fleet.actions import Plan
 
-__all__ = ["Progress", "console", "on_terminal", "plan_value", "show_plan", "show_table", "size"]
+__all__ = [
+    "Progress",
+    "console",
+    "on_terminal",
+    "plan_value",
+    "say",
+    "show_plan",
+    "show_table",
+    "size",
+]
 
 _COLOURS = {
     "create": "green",
@@ -52,6 +61,36 @@ def size(number: float) -> str:
     return f"{number:.1f} TiB"
 
 
+def say(text: str, *, first: int = 0, rest: int = 0, err: bool = False) -> None:
+    """Print a sentence, wrapped to the terminal if there is one and on one line otherwise.
+
+    Parameters
+    ----------
+    text : str
+        What to say; styles in it do not count as width.
+    first, rest : int
+        Spaces before the first line and before those that follow.
+    err : bool
+        Whether it goes to standard error.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        click.echo(" " * first + text, err=err)
+        return
+    import shutil
+
+    width = shutil.get_terminal_size().columns
+    line, used = " " * first, first
+    for word in text.split(" "):
+        length = len(click.unstyle(word))
+        if used > rest and used + length > width:
+            click.echo(line.rstrip(), err=err)
+            line, used = " " * rest, rest
+        line += f"{word} "
+        used += length + 1
+    click.echo(line.rstrip(), err=err)
+
+
 def plan_value(fleet: str, plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON has it."""
     return {
@@ -68,8 +107,7 @@ def show_plan(fleet: str, plan: Plan) -> None:
         sign = click.style(
             f"{_SIGNS[change.verb]} {change.verb:<8}", fg=_COLOURS[change.verb], bold=True
         )
-        subject = click.style(change.subject, bold=True)
-        click.echo(f"  {sign}{subject} on {change.host}: {change.reason}")
+        say(f"{sign}{change.subject} on {change.host}: {change.reason}", first=2, rest=12)
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> None:
