@@ -100,9 +100,7 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
     declared = {file.path for file in target.files}
     removed = tuple(sorted(path for path in seen.files if path not in declared))
     own = runtime.own_files(target.places)
-    rewritten = sorted(
-        file.path for file in changed if file.path in own and file.path in seen.files
-    )
+    rewritten = sorted(file.path for file in changed if file.path in own)
     if seen.runtime.alive and not rewritten:
         _update(draft, target, seen, changed)
     else:

@@ -57,15 +57,15 @@ async def ended(pipe: Path, act: Callable[[], object]) -> str:
 # Two processes that nobody but their process group unites, and both hold the pipe open.
 FAMILY = """\
 exec 3>"$1"
-sleep 600 &
+sleep 20 &
 echo begun >&3
-sleep 600
+sleep 20
 """
 
 # The same, but the one that was started itself ends at once.
 ORPHANS = """\
 exec 3>"$1"
-sleep 600 &
+sleep 20 &
 echo begun >&3
 """
 

@@ -80,7 +80,7 @@ class _Fleet(click.Group):
 )
 @click.version_option(__version__, prog_name="dask-fleet")
 def fleet() -> None:
-    r"""Bring up a Dask cluster that stays, and keep it as one file declares it.
+    """Bring up a Dask cluster that stays, and keep it as one file declares it.
 
     \b
       dask fleet up       scheduler and four workers on this machine

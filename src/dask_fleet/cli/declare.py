@@ -79,7 +79,7 @@ def _count(number: int, what: str) -> str:
 @click.command("schema")
 @reports_errors
 def schema_command() -> None:
-    r"""Print the JSON Schema of fleet.yaml.
+    """Print the JSON Schema of fleet.yaml.
 
     An editor with a YAML language server completes and checks the file with it:
 

@@ -255,7 +255,7 @@ def worker_dashboard(fleet: Fleet, name: str) -> str:
 @click.option("--python", is_flag=True, help="Print the path of the fleet's Python alone.")
 @reports_errors
 def env_command(file: Path | None, address: bool, python: bool) -> None:
-    r"""Print DASK_SCHEDULER_ADDRESS=... for a shell, so that clients find the fleet.
+    """Print DASK_SCHEDULER_ADDRESS=... for a shell, so that clients find the fleet.
 
     \b
       eval "$(dask fleet env)"; python -c 'from distributed import Client; print(Client())'

@@ -88,13 +88,21 @@ class LocalTransport:
         try:
             # In a session of its own, so that Ctrl-C in the terminal reaches only us: we decide
             # what becomes of a command that runs.
-            return await asyncio.create_subprocess_exec(
-                *command.argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *command.argv,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=errors,
+                    start_new_session=True,
+                )
             )
+            try:
+                return await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # asyncio itself would kill the child alone and leave the children of that.
+                await self._end(await starting)
+                raise
         except OSError as error:
             raise CommandFailedError(
                 self.host, str(command), None, str(error), f"install {command.argv[0]}"

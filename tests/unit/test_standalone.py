@@ -1,0 +1,51 @@
+"""What may import what, and how much; import-linter holds the floors."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "dask_fleet"
+MODULES = sorted(SOURCE.rglob("*.py"))
+FOREIGN = sorted([*(SOURCE / "host").rglob("*.py"), *(SOURCE / "demo").rglob("*.py")])
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or ""))
+    return found
+
+
+@pytest.mark.parametrize("path", FOREIGN, ids=name_of)
+def test_what_runs_in_the_fleets_environment_needs_nothing_of_ours(path: Path):
+    bad = {name for name in imported(path) if name.partition(".")[0] in ("dask_fleet", "")}
+    assert bad == set()
+
+
+@pytest.mark.parametrize(
+    "module", ["dask_fleet.cli", "dask_fleet.assembly", "dask_fleet.cli.inspect"]
+)
+def test_nothing_heavy_is_imported_on_the_way_to_a_no_op(module: str):
+    heavy = ("distributed", "xcube", "rich", "xarray", "numpy", "pandas", "tornado")
+    code = f"import sys, {module}; print([n for n in {heavy!r} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_has_at_most_400_lines(path: Path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
