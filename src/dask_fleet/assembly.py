@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,22 @@ from dask_fleet.spec import load
 from dask_fleet.transports.local import LocalTransport
 
 if TYPE_CHECKING:
+    from dask_fleet.environment import Environment
     from dask_fleet.layout import Host, Layout
 
-__all__ = ["open_fleet"]
+__all__ = ["Declared", "declare", "open_fleet"]
 
 
-def open_fleet(path: Path | None, environ: Mapping[str, str]) -> Fleet:
-    """Return the fleet that a file declares; the fleet on this machine if there is none.
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a file says, checked and laid out; nothing is reached or started for it."""
+
+    layout: Layout
+    environment: Environment
+
+
+def declare(path: Path | None, environ: Mapping[str, str]) -> Declared:
+    """Return what a file declares; the fleet on this machine if there is none.
 
     Parameters
     ----------
@@ -38,17 +48,36 @@ def open_fleet(path: Path | None, environ: Mapping[str, str]) -> Fleet:
     Raises
     ------
     SpecError
-        With every problem of the file.
-    EnvironmentBuildError
-        A lock file that cannot be read.
+        With every problem of the file, or of the lock file that it names.
     """
     facts = HostFacts(cpus=this_machine.cpus(), memory=this_machine.memory())
     spec = load(path, environ, host_memory={THIS_MACHINE: this_machine.memory()})
-    layout = lay_out(spec, {THIS_MACHINE: facts})
     base = path.parent if path else Path()
     environment = resolve_environment(
         spec.environment, lambda name: (base / name).read_text(encoding="utf-8")
     )
+    return Declared(lay_out(spec, {THIS_MACHINE: facts}), environment)
+
+
+def open_fleet(path: Path | None, environ: Mapping[str, str]) -> Fleet:
+    """Return the fleet that a file declares, with a way to each of its hosts.
+
+    Parameters
+    ----------
+    path : Path or None
+        A fleet.yaml; ``None`` is the fleet on this machine.
+    environ : Mapping
+        The caller's environment, for ``${VAR}``.
+
+    Raises
+    ------
+    SpecError
+        With every problem of the file.
+    FleetError
+        A host needs a transport or a runtime that this version does not have.
+    """
+    declared = declare(path, environ)
+    layout, environment = declared.layout, declared.environment
     launcher = {
         file.name: file.read_bytes()
         for file in sorted((Path(__file__).parent / "host").glob("*.py"))

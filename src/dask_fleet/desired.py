@@ -50,7 +50,7 @@ def host_target(
         yaml.safe_dump(dict(layout.dask_configuration), sort_keys=True).encode(),
     )
     programs = tuple(
-        ManagedFile(f"{places.deployed}/launcher/{name}", content, 0o644)
+        ManagedFile(f"{places.deployed}/launcher/{name}", content)
         for name, content in sorted(launcher.items())
     )
     shared = digest_of(

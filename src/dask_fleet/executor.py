@@ -42,12 +42,12 @@ __all__ = ["apply"]
 _INSTALL = """\
 set -eu
 umask 077
-whole=no
+whole=no place=
 while read -r mode size path; do
   if [ "$mode" = end ]; then whole=yes; break; fi
-  mkdir -p "${path%/*}"
+  if [ "${path%/*}" != "$place" ]; then place=${path%/*}; mkdir -p "$place"; fi
   : >"$path.dask-fleet-new"
-  chmod "$mode" "$path.dask-fleet-new"
+  if [ "$mode" != 600 ]; then chmod "$mode" "$path.dask-fleet-new"; fi
   head -c "$size" >"$path.dask-fleet-new"
   if [ "$(($(wc -c <"$path.dask-fleet-new")))" -ne "$size" ]; then
     rm -f "$path.dask-fleet-new"

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from dask_fleet import executor, lease, planner
 from dask_fleet.actions import Plan
-from dask_fleet.errors import FleetError, PortHeldError, SeveralErrors
+from dask_fleet.errors import FleetError, SeveralErrors
 from dask_fleet.events import Sink
 from dask_fleet.inventory import Row, inventory
 from dask_fleet.observer import HostAccess, holders, look
+from dask_fleet.ports import foreign, held_error, ports_in_the_way
 from dask_fleet.registration import faults
 from dask_fleet.scheduler_rpc import ask
 from dask_fleet.waiting import until_registered
@@ -110,25 +111,18 @@ class Fleet:
         return plan
 
     async def _check_ports(self, plan: Plan, observed: Mapping[str, HostObserved]) -> None:
-        in_the_way = planner.ports_in_the_way(plan, self.targets, observed)
+        in_the_way = ports_in_the_way(plan, self.targets, observed)
         errors: list[FleetError] = []
         for host in dict.fromkeys(one.host for one in in_the_way):
+            access = self.hosts[host]
             here = [one for one in in_the_way if one.host == host]
-            held = await holders(self.hosts[host], tuple(one.inode for one in here))
-            records = observed[host].records.values()
-            # A unit leads a process group of its own, so its workers are known by it.
-            own = {record.pid for record in records if record.alive}
-            for one in here:
-                pid, group, command = held.get(one.inode, (0, 0, ""))
-                if pid in own or group in own:
-                    continue
-                who = f"`{command}` (pid {pid})" if pid else "a process of another user"
-                errors.append(
-                    PortHeldError(
-                        f"{host}: port {one.port}, which {one.unit} needs, is held by {who}",
-                        "end that process, or give the fleet other ports in fleet.yaml",
-                    )
-                )
+            held = await holders(access, [one.inode for one in here])
+            if not all(one.inode in held for one in here):
+                # Nobody may be seen to hold a socket because it was closed meanwhile.
+                still = {one.inode for one in (await look([access]))[host].listeners}
+                here = [one for one in here if one.inode in still]
+            if others := foreign(here, held, observed[host]):
+                errors.append(held_error(host, others, held))
         if len(errors) == 1:
             raise errors[0]
         if errors:
@@ -201,7 +195,14 @@ class Fleet:
             {name: access.places for name, access in self.hosts.items()},
         )
 
-    async def restart(self, names: frozenset[str], *, sink: Sink, timeout: float) -> Upped:
+    async def restart(
+        self,
+        names: frozenset[str],
+        *,
+        confirm: Callable[[Plan], bool],
+        sink: Sink,
+        timeout: float,
+    ) -> Upped:
         """Restart the units that hold these processes; all of them if none is named.
 
         Raises
@@ -212,10 +213,12 @@ class Fleet:
         """
         began = time.monotonic()
         self.check_names(names)
+        plan = planner.plan_restart(self.targets, await self.look(), names)
+        if plan.empty:
+            raise FleetError("nothing to restart: the fleet is not up", "dask fleet up")
+        if not confirm(plan):
+            return Upped(plan, time.monotonic() - began, declined=True)
         async with self._lease("restart"):
-            plan = planner.plan_restart(self.targets, await self.look(), names)
-            if plan.empty:
-                raise FleetError("nothing to restart: the fleet is not up", "dask fleet up")
             await executor.apply(plan, self.hosts, sink)
             await until_registered(self, sink, timeout)
         return Upped(plan, time.monotonic() - began)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.runtimes.base import Runtime
 
-__all__ = ["COMPLETE", "holders_script", "look_script", "read_holders", "read_look"]
+__all__ = ["COMPLETE", "look_script", "read_look"]
 
 COMPLETE = ".dask-fleet-complete"
 """The file that is written last into an environment, when it is whole."""
@@ -29,7 +29,6 @@ _PARTS = ("facts", "files", "units", "environments", "records", "listeners", "ru
 
 _SHA256 = re.compile(r"(\\?)([0-9a-f]{64}) [ *](/.*)")
 _SOCKET = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) (\d+)")
-_HOLDER = re.compile(r"(\d+) (\d+) (\d*) ?(.*)")
 
 _LOOK = """\
 LC_ALL=C; export LC_ALL
@@ -233,40 +232,3 @@ def _ipv6(raw: bytes) -> str:
 
     address = ipaddress.IPv6Address(raw)
     return str(address.ipv4_mapped or address)
-
-
-def holders_script(inodes: tuple[int, ...]) -> Command:
-    """Return the command that finds which process holds each of these sockets.
-
-    Every descriptor of every process is read, so it is asked only when a port is in the way.
-    """
-    return script(
-        """\
-LC_ALL=C; export LC_ALL
-wanted=" $* "
-for place in /proc/[0-9]*; do
-  ls -l "$place/fd" 2>/dev/null | sed -n "s/.*socket:\\[\\([0-9]*\\)\\]$/\\1/p" |
-  while read -r inode; do
-    case $wanted in
-      *" $inode "*)
-        pid=${place##*/}
-        group=$(sed 's/.*) //' "$place/stat" | cut -d' ' -f3)
-        command=$(tr '\\000-\\037' ' ' <"$place/cmdline" | cut -c1-200)
-        printf '%s %s %s %s\\n' "$inode" "$pid" "$group" "$command" ;;
-    esac
-  done
-done
-""",
-        *(str(inode) for inode in inodes),
-        timeout=30,
-    )
-
-
-def read_holders(text: str) -> dict[int, tuple[int, int, str]]:
-    """Return pid, process group and command line of the holder of each socket, by inode."""
-    holders: dict[int, tuple[int, int, str]] = {}
-    for line in text.split("\n"):
-        if found := _HOLDER.fullmatch(line):
-            inode, pid, group, command = found.groups()
-            holders.setdefault(int(inode), (int(pid), int(group or 0), command.strip()))
-    return holders

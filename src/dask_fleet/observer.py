@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dask_fleet.look import holders_script, look_script, read_holders, read_look
+from dask_fleet.look import look_script, read_look
+from dask_fleet.ports import holders_script, read_holders
 
 if TYPE_CHECKING:
     from dask_fleet.observed import HostObserved
     from dask_fleet.places import Places
+    from dask_fleet.ports import Holder
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.transports.base import Transport
 
@@ -44,7 +46,7 @@ async def _look(access: HostAccess) -> HostObserved:
     return read_look(access.transport.host, outcome.stdout, access.runtime)
 
 
-async def holders(access: HostAccess, inodes: tuple[int, ...]) -> dict[int, tuple[int, int, str]]:
-    """Return pid, process group and command line of what holds each socket, by inode."""
+async def holders(access: HostAccess, inodes: Iterable[int]) -> dict[int, Holder]:
+    """Return which process holds each socket, by inode; without those that nobody may look at."""
     outcome = await access.transport.run(holders_script(inodes))
     return read_holders(outcome.stdout)

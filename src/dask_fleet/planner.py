@@ -28,7 +28,7 @@ from dask_fleet.actions import (
 )
 
 if TYPE_CHECKING:
-    from dask_fleet.observed import HostObserved, Listener
+    from dask_fleet.observed import HostObserved
     from dask_fleet.places import Places
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.target import HostTarget, ManagedFile, UnitTarget
@@ -161,10 +161,12 @@ def _begin(
 def _update(
     draft: _Draft, target: HostTarget, seen: HostObserved, changed: tuple[ManagedFile, ...]
 ) -> None:
-    """Say what is to be done where the runtime runs: take over what differs."""
+    """Say what is to be done where the runtime runs: take over what differs.
+
+    A unit that does not run is updated too, not merely started: an ``up`` that was killed may
+    have written its files, and the runtime would start it as it was before.
+    """
     update: list[str] = []
-    start: list[str] = []
-    restart: list[str] = []
     for unit in target.units:
         there = seen.runtime.units.get(unit.name)
         record = seen.records.get(unit.name)
@@ -176,10 +178,10 @@ def _update(
             update.append(unit.name)
         elif there.state == "stopped":
             draft.say("start", unit.name, f"it was stopped ({there.detail})")
-            start.append(unit.name)
+            update.append(unit.name)
         elif there.state == "crashing":
             draft.say("restart", unit.name, f"it ends at once ({there.detail})")
-            restart.append(unit.name)
+            update.append(unit.name)
         elif record is not None and record.alive and record.digest != unit.digest:
             draft.say(
                 "change",
@@ -190,10 +192,6 @@ def _update(
     update.extend(_say_gone(draft, target, seen.runtime.units))
     if update:
         draft.run.append(UpdateUnits(target.host, tuple(update)))
-    if start:
-        draft.run.append(StartUnits(target.host, tuple(start)))
-    if restart:
-        draft.run.append(RestartUnits(target.host, tuple(restart)))
 
 
 def _say_gone(draft: _Draft, target: HostTarget, there: Iterable[str]) -> list[str]:
@@ -327,62 +325,11 @@ def plan_restart(
         for unit in target.units:
             asked = sorted(names & {unit.name, *unit.processes})
             if (asked or not names) and unit.name in observed[target.host].runtime.units:
-                draft.say("restart", unit.name, f"asked for {', '.join(asked) or 'all'}")
+                others = [name for name in unit.processes if name not in (unit.name, *asked)]
+                with_it = f", and with it {', '.join(others)}" if asked and others else ""
+                draft.say("restart", unit.name, f"asked for {', '.join(asked) or 'all'}{with_it}")
                 units.append(unit.name)
         if units:
             draft.run.append(RestartUnits(target.host, tuple(units)))
         drafts.append(draft)
     return _join(drafts)
-
-
-@dataclass(frozen=True, slots=True)
-class PortInTheWay:
-    """A port that a unit is about to need and that somebody listens on."""
-
-    host: str
-    unit: str
-    port: int
-    inode: int
-
-
-def ports_in_the_way(
-    plan: Plan, targets: Iterable[HostTarget], observed: Mapping[str, HostObserved]
-) -> tuple[PortInTheWay, ...]:
-    """Return the listening sockets on ports of units that the plan starts or starts anew.
-
-    Whether the holder is one of the fleet's own processes, which the plan ends first, is for
-    the caller to find out.
-    """
-    found: list[PortInTheWay] = []
-    begins = (StartRuntime, UpdateUnits, StartUnits, RestartUnits)
-    units = {
-        (action.host, name)
-        for phase in plan.phases
-        for action in phase
-        if isinstance(action, begins)
-        for name in action.units
-    }
-    for target in targets:
-        by_port: dict[int, list[Listener]] = {}
-        for listener in observed[target.host].listeners:
-            by_port.setdefault(listener.port, []).append(listener)
-        for unit in target.units:
-            if (target.host, unit.name) in units:
-                found.extend(
-                    PortInTheWay(target.host, unit.name, port, listener.inode)
-                    for address, port in unit.ports
-                    for listener in by_port.get(port, ())
-                    if _overlap(address, listener.address)
-                )
-    return tuple(dict.fromkeys(found))
-
-
-def _overlap(wanted: str, held: str) -> bool:
-    """Return whether a socket on one address keeps another process from binding the other.
-
-    ``::`` takes IPv4 too unless its owner said otherwise, which the kernel does not tell.
-    """
-    if wanted == held or "::" in (wanted, held):
-        return True
-    any4 = "0.0.0.0"  # noqa: S104 - compared, not bound
-    return any4 in (wanted, held) and (":" in wanted) == (":" in held)

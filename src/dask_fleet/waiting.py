@@ -20,6 +20,7 @@ __all__ = ["until_registered"]
 
 _POLL_SECONDS = 0.1
 _GOOD_POLLS = 2
+_PAUSE_SECONDS = 0.03
 _LOOK_SECONDS = 1.0
 _CRASHING_LOOKS = 3
 """A unit that is found between two starts this many times running will not come up by itself."""
@@ -48,7 +49,7 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float) -> None:
     scheduler, total = fleet.layout.scheduler.name, len(fleet.layout.workers)
     deadline = time.monotonic() + timeout
     next_look = time.monotonic() + _LOOK_SECONDS
-    good, crashing, told = 0, 0, -1
+    crashing, told = 0, -1
     wrong: dict[str, str] = {}
     plan = Plan()
     while time.monotonic() < deadline and crashing < _CRASHING_LOOKS:
@@ -57,12 +58,12 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float) -> None:
         if len(missing) != told:
             told = len(missing)
             sink(Registered(total - told, total, missing))
-        good = 0 if wrong else good + 1
-        if good >= _GOOD_POLLS:
-            plan = await fleet.plan_from(await fleet.look())
-            if plan.empty:
+        if not wrong:
+            # The last poll comes after the look has begun, so both speak of the same moment.
+            observed, wrong = await asyncio.gather(fleet.look(), _polls(fleet, _GOOD_POLLS))
+            plan = await fleet.plan_from(observed)
+            if plan.empty and not wrong:
                 return
-            good = 0
         elif time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK_SECONDS
             crashing = crashing + 1 if _crashing(await fleet.look()) else 0
@@ -74,6 +75,16 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float) -> None:
         "read `dask fleet logs`, correct what is wrong, and run `dask fleet up` again;"
         " it goes on from here",
     )
+
+
+async def _polls(fleet: Fleet, count: int) -> dict[str, str]:
+    """Return the first faults that so many further polls find."""
+    wrong: dict[str, str] = {}
+    while count and not wrong:
+        await asyncio.sleep(_PAUSE_SECONDS)
+        wrong = faults(fleet.layout, await fleet.cluster())
+        count -= 1
+    return wrong
 
 
 def _crashing(observed: Mapping[str, HostObserved]) -> bool:

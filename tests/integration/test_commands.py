@@ -315,7 +315,7 @@ def test_processes_bear_the_names_that_people_know(fleet: Desk) -> None:
 
 def test_restart_gives_new_processes_with_the_same_ports(fleet: Desk) -> None:
     before = fleet.rows()
-    assert "restarted" in fleet.call("restart", "dask-worker-0001").out
+    assert "restarted" in fleet.call("restart", "dask-worker-0001", "--yes").out
     after = fleet.rows()
     assert after["dask-scheduler"]["pid"] == before["dask-scheduler"]["pid"]
     assert after["dask-worker-0001"]["pid"] != before["dask-worker-0001"]["pid"]

@@ -319,6 +319,7 @@ class SimulatedHost:
     def add(self, name: str, content: bytes = b"stray\n") -> None:
         path = f"{PLACES.deployed}/{name}"
         self.files[path] = ManagedFile(path, content)
+        self.exists = True
 
 
 def parsed(content: bytes) -> dict[str, Any]:

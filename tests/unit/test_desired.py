@@ -31,12 +31,8 @@ def test_the_files_of_a_host():
     ]
 
 
-def test_what_may_hold_a_secret_is_for_the_owner_alone():
-    modes = {file.path.removeprefix(f"{PLACES.deployed}/"): file.mode for file in target_of().files}
-    assert {path for path, mode in modes.items() if mode & 0o077} == {
-        "launcher/fleet_unit.py",
-        "launcher/launch.py",
-    }
+def test_every_file_is_for_the_owner_alone():
+    assert {file.mode for file in target_of().files} == {0o600}
 
 
 def test_unit_files_are_one_line_of_json_each():

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dask_fleet.look import holders_script, look_script, read_holders, read_look
+from dask_fleet.look import look_script, read_look
 from dask_fleet.observed import HostObserved, Listener
 from dask_fleet.places import Places
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
@@ -254,7 +254,6 @@ def test_any_output_is_read(text: str):
     read(text)
     sections = ("facts", "files", "units", "environments", "records", "listeners", "runtime")
     read("".join(f"#### {section}\n{text}\n" for section in sections))
-    read_holders(text)
 
 
 def test_the_script_asks_in_the_right_places_whatever_their_names():
@@ -262,27 +261,6 @@ def test_the_script_asks_in_the_right_places_whatever_their_names():
     text = look_script(places, RUNTIME).stdin.decode()
     assert """state='/it'"'"'s a "home" $HOME/fleets/sst'""" in text
     assert "environments='/data;rm -rf/environments'" in text
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", {}),
-        ("11 100 99 nginx: master \n", {11: (100, 99, "nginx: master")}),
-        ("11 100 99\n", {11: (100, 99, "")}),
-        ("11 100  \n", {11: (100, 0, "")}),  # it ended while we looked
-        ("11 100 99 first\n11 101 99 forked\n", {11: (100, 99, "first")}),
-        ("11 100 99 one\n12 101 101 python -c x = 1\n", {11: (100, 99, "one"), 12: (101, 101, "python -c x = 1")}),
-        ("sh: 4: cannot open\n11 100 99 one\n", {11: (100, 99, "one")}),
-        ("11 100 99 odd \x0b \x85 name\n", {11: (100, 99, "odd \x0b \x85 name")}),
-    ],
-)  # fmt: skip
-def test_who_holds_a_port(text: str, expected: dict[int, tuple[int, int, str]]):
-    assert read_holders(text) == expected
-
-
-def test_inodes_are_arguments_of_the_script():
-    assert holders_script((11, 12)).argv == ("sh", "-s", "--", "11", "12")
 
 
 def test_reading_does_not_depend_on_the_order_of_sections():

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from dask_fleet.actions import Plan
 from dask_fleet.environment import Environment
 from dask_fleet.observed import Listener
-from dask_fleet.planner import PortInTheWay, differences, plan_restart, plan_up, ports_in_the_way
+from dask_fleet.planner import differences, plan_restart, plan_up
+from dask_fleet.ports import PortInTheWay, ports_in_the_way
 from dask_fleet.target import HostTarget, ManagedFile
 from tests.unit.simulator import (
     ENVIRONMENT,
@@ -193,13 +194,21 @@ CASES = [
         "a unit was stopped by hand",
         lambda host: host.set_state(WORKERS, "stopped"),
         [f"start {WORKERS}: it was stopped (Not started)"],
-        [[f"StartUnits: start {WORKERS}"]],
+        [[UPDATE]],
     ),
     Case(
         "a unit ends again and again",
         lambda host: host.set_state(WORKERS, "crashing"),
         [f"restart {WORKERS}: it ends at once (Not started)"],
-        [[f"RestartUnits: restart {WORKERS}"]],
+        [[UPDATE]],
+    ),
+    Case(
+        # Not merely started: supervisord would start it from the definition that it has in mind.
+        "an up was killed after writing, and the unit ends again and again",
+        many(killed_between_write_and_update, lambda host: host.set_state(WORKERS, "crashing")),
+        [f"restart {WORKERS}: it ends at once (Not started)"],
+        [[UPDATE]],
+        spec=SPEC.replace("per_host: 2", "per_host: 3"),
     ),
     Case("a unit is about to run", lambda host: host.set_state(WORKERS, "starting"), [], []),
     Case(
@@ -389,8 +398,16 @@ def test_differences(was: dict[str, object], will: dict[str, object], expected: 
     ("names", "expected"),
     [
         ((), [f"restart {SCHEDULER}: asked for all", f"restart {WORKERS}: asked for all"]),
-        (("dask-worker-0002",), [f"restart {WORKERS}: asked for dask-worker-0002"]),
-        ((WORKERS,), [f"restart {WORKERS}: asked for {WORKERS}"]),
+        (
+            ("dask-worker-0002",),
+            [f"restart {WORKERS}: asked for dask-worker-0002, and with it dask-worker-0001"],
+        ),
+        (
+            (WORKERS,),
+            [
+                f"restart {WORKERS}: asked for {WORKERS}, and with it dask-worker-0001, dask-worker-0002"
+            ],
+        ),
         ((SCHEDULER,), [f"restart {SCHEDULER}: asked for {SCHEDULER}"]),
         (
             ("dask-worker-0002", "dask-worker-0001"),

@@ -79,7 +79,9 @@ class _Fleet(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="dask-fleet")
-def fleet() -> None:
+@click.option("--file", "file", metavar="PATH", help="The fleet.yaml, for any command.")
+@click.pass_context
+def fleet(ctx: click.Context, file: str | None) -> None:
     """Bring up a Dask cluster that stays, and keep it as one file declares it.
 
     \b
@@ -92,6 +94,8 @@ def fleet() -> None:
     machine: scheduler on port 8786, its dashboard on 8787, workers on 9010, 9020, 9030 and 9040.
     `dask fleet init` writes a fleet.yaml that says the same and can be changed.
     """
+    if file is not None:
+        ctx.default_map = {name: {"file": file} for name in _COMMANDS}
 
 
 def main() -> None:

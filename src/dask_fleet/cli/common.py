@@ -16,11 +16,13 @@ from dask_fleet.cli.render import say
 from dask_fleet.errors import FleetError, SeveralErrors, SpecError
 
 if TYPE_CHECKING:
+    from dask_fleet.assembly import Declared
     from dask_fleet.fleet import Fleet
 
 __all__ = [
     "as_json",
     "file_option",
+    "load_declared",
     "load_fleet",
     "print_json",
     "reports_errors",
@@ -43,7 +45,7 @@ def file_option(function: Callable[P, R]) -> Callable[P, R]:
         type=click.Path(path_type=Path),
         envvar="DASK_FLEET_FILE",
         show_envvar=True,
-        help="The fleet.yaml. Default: ./fleet.yaml, or else the fleet on this machine.",
+        help="Default: ./fleet.yaml, or else the fleet on this machine.",
     )(function)
 
 
@@ -56,6 +58,14 @@ timeout_option = click.option(
     help="Seconds to wait until the scheduler lists every worker.",
 )
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
+
+
+def load_declared(file: Path | None) -> Declared:
+    """Return what is declared by ``--file`` or where the operator stands."""
+    from dask_fleet.assembly import declare
+    from dask_fleet.spec import find
+
+    return declare(file or find(Path()), os.environ)
 
 
 def load_fleet(file: Path | None) -> Fleet:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dask_fleet.cli.common import as_json, file_option, load_fleet, print_json, reports_errors
+from dask_fleet.cli.common import as_json, file_option, load_declared, print_json, reports_errors
 from dask_fleet.errors import FleetError
 
 __all__ = ["check_command", "init_command", "schema_command"]
@@ -51,14 +51,14 @@ def _name_of(directory: str) -> str:
 @reports_errors
 def check_command(file: Path | None, json_: bool) -> None:
     """Check fleet.yaml and list every problem in it, each with line, fault and remedy."""
-    fleet = load_fleet(file)
-    layout = fleet.layout
+    declared = load_declared(file)
+    layout = declared.layout
     value = {
         "fleet": layout.name,
         "hosts": len(layout.hosts),
         "workers": len(layout.workers),
         "threads": sum(worker.nthreads for worker in layout.workers),
-        "environment": fleet.environment.digest,
+        "environment": declared.environment.digest,
         "scheduler": layout.scheduler_address,
     }
     if json_:

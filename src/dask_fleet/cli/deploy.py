@@ -118,18 +118,28 @@ def _say_up(fleet: Fleet, done: Upped) -> None:
 @click.command("restart")
 @click.argument("names", nargs=-1)
 @file_option
+@yes_option
 @timeout_option
 @reports_errors
-def restart_command(names: tuple[str, ...], file: Path | None, timeout: float) -> None:
+def restart_command(names: tuple[str, ...], file: Path | None, yes: bool, timeout: float) -> None:
     """Restart processes, all or by NAME, and wait until they are registered again.
 
     All workers of one group on one host are one unit and restart together; what they hold in
-    memory is computed again by the scheduler if a client still wants it.
+    memory is computed again by the scheduler if a client still wants it. A client whose
+    scheduler restarts loses its futures.
     """
     fleet = load_fleet(file)
     with Progress() as progress:
-        done = run(fleet.restart(frozenset(names), sink=progress, timeout=timeout))
-    click.echo(f"fleet {fleet.layout.name}: restarted in {done.seconds:.1f} s")
+
+        def confirm(plan: Plan) -> bool:
+            with progress.paused():
+                return _confirm(fleet, plan, "Restart?", yes=yes, json_=False)
+
+        done = run(fleet.restart(frozenset(names), confirm=confirm, sink=progress, timeout=timeout))
+    if done.declined:
+        click.echo("nothing was changed")
+    else:
+        click.echo(f"fleet {fleet.layout.name}: restarted in {done.seconds:.1f} s")
 
 
 @click.command("down")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,11 +194,15 @@ def logs_command(names: Sequence[str], file: Path | None, follow: bool, lines: i
 
     fleet = load_fleet(file)
 
-    async def show() -> None:
+    async def show() -> int:
+        count = 0
         async for line in merged(fleet, frozenset(names), lines=lines, follow=follow):
             _log_line(line)
+            count += 1
+        return count
 
-    run(show())
+    if not run(show()) and lines:
+        _note_if_down(fleet)
 
 
 def _log_line(line: str) -> None:
@@ -258,11 +261,12 @@ def env_command(file: Path | None, address: bool, python: bool) -> None:
     """Print DASK_SCHEDULER_ADDRESS=... for a shell, so that clients find the fleet.
 
     \b
-      eval "$(dask fleet env)"; python -c 'from distributed import Client; print(Client())'
-      xcube --scheduler "$(dask fleet env --address)" gen ...
+      eval "$(dask fleet env)"
+      "$DASK_FLEET_PYTHON" -c 'from distributed import Client; print(Client())'
+      "$DASK_FLEET_BIN/xcube" --scheduler "$DASK_SCHEDULER_ADDRESS" gen ...
 
-    The fleet's own Python has the very versions that its workers have; a client that runs in it
-    never disagrees with them.
+    The fleet's own programs have the very versions that its workers have, so that a client never
+    disagrees with them. Put $DASK_FLEET_BIN on the PATH to have them all.
     """
     fleet = load_fleet(file)
     if address and python:
@@ -272,7 +276,18 @@ def env_command(file: Path | None, address: bool, python: bool) -> None:
     elif python:
         click.echo(fleet.interpreter)
     else:
-        click.echo(f"DASK_SCHEDULER_ADDRESS={shlex.quote(fleet.layout.client_address)}")
-        click.echo(f"DASK_FLEET_PYTHON={shlex.quote(fleet.interpreter)}")
-        click.echo("export DASK_SCHEDULER_ADDRESS DASK_FLEET_PYTHON")
-    sys.stdout.flush()
+        values = {
+            "DASK_SCHEDULER_ADDRESS": fleet.layout.client_address,
+            "DASK_FLEET_PYTHON": fleet.interpreter,
+            "DASK_FLEET_BIN": str(Path(fleet.interpreter).parent),
+        }
+        for name, value in values.items():
+            click.echo(f"{name}={shlex.quote(value)}")
+        click.echo(f"export {' '.join(values)}")
+    _note_if_down(fleet)
+
+
+def _note_if_down(fleet: Fleet) -> None:
+    if run(fleet.cluster()) is None:
+        name = fleet.layout.name
+        click.echo(f"note: fleet {name} is not up; `dask fleet up` brings it up", err=True)

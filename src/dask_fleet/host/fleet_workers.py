@@ -20,6 +20,8 @@ __all__ = ["run"]
 CLOSE_TIMEOUT = 12.0
 #: How long a worker's process may take to start and register, user's preloads included.
 START_TIMEOUT = 120.0
+#: How long one try to reach the scheduler may take, at first and at most.
+SHORTEST_CONNECT, LONGEST_CONNECT = 0.2, 5.0
 #: How often nannies are looked at.
 WATCH_INTERVAL = 1.0
 
@@ -185,11 +187,15 @@ class _Workers:
         arguments = Security().get_connection_args("worker")
         away = False
         said_at = 0.0
+        # Dask pauses longer and longer between the tries of one `connect`, so that a long one
+        # finds a scheduler late that has just come up. Short ones find it within 0.1 s; they
+        # grow only where the network is slow, not where the connection is refused.
+        patience = SHORTEST_CONNECT
         # All workers of the unit share one look at the scheduler.
         async with self.gate:
             while time.monotonic() - self.seen_at > 1.0:
                 try:
-                    comm = await connect(self.unit.scheduler, timeout=1.0, **arguments)
+                    comm = await connect(self.unit.scheduler, timeout=patience, **arguments)
                     await comm.close()
                     self.seen_at = time.monotonic()
                 except (OSError, asyncio.TimeoutError) as error:  # noqa: PERF203
@@ -198,6 +204,8 @@ class _Workers:
                             fleet_dask.say(f"waiting for the scheduler: {error}")
                         said_at = time.monotonic()
                     away = True
+                    if isinstance(error.__cause__, asyncio.TimeoutError):
+                        patience = min(2 * patience, LONGEST_CONNECT)
         return away
 
     def make_nanny(self, worker: WorkerEntry) -> Any:

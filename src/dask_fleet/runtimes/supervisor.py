@@ -214,9 +214,24 @@ if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
         return RuntimeObserved(alive=True, pid=pid, units=units)
 
     def begin(self, places: Places) -> Command:
-        """Return the command that starts supervisord as a daemon."""
+        """Return the command that starts supervisord as a daemon, and wakes it.
+
+        Its main loop begins with a second of waiting for a request before it starts the first
+        unit (`Supervisor.runforever`), so it gets one.
+        """
         return script(
-            'mkdir -p -m 700 "$1" "$2" "$3" && shift 3 && exec env -i "$@"',
+            """\
+set -eu
+python=$1 ask=$2 socket=$3
+shift 3
+mkdir -p -m 700 "$1" "$2" "$3"
+shift 3
+env -i "$@"
+"$python" -I -S -c "$ask" "$socket" >/dev/null
+""",
+            self.python,
+            _ASK,
+            self._socket(places),
             places.run,
             places.logs,
             places.work,

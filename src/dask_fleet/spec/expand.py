@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dask_fleet.spec.ranges import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dask_fleet.spec.model import HostSpec, Runtime, Spec, Transport, WorkerGroup
 
@@ -20,6 +20,7 @@ __all__ = [
     "expand_hosts",
     "group_hosts",
     "is_loopback",
+    "place",
     "placements",
     "scheduler_host",
     "transport_of",
@@ -136,15 +137,19 @@ def placements(
     spec: Spec, hosts: Mapping[str, ExpandedHost], scheduler: str | None
 ) -> list[Placement]:
     """Return which group has how many workers where, in the order of the file."""
-    result: list[Placement] = []
-    for name, group in spec.workers.items():
-        through = group.ports.per == "group"
-        for index, host in enumerate(group_hosts(group, hosts, scheduler)):
-            before = index * group.per_host
-            result.append(
-                Placement(name, host, group, group.first + before, before if through else 0)
-            )
-    return result
+    return [
+        placement
+        for name, group in spec.workers.items()
+        for placement in place(name, group, group_hosts(group, hosts, scheduler))
+    ]
+
+
+def place(name: str, group: WorkerGroup, hosts: Iterable[str]) -> Iterator[Placement]:
+    """Yield the workers of one group on its hosts."""
+    through = group.ports.per == "group"
+    for index, host in enumerate(hosts):
+        before = index * group.per_host
+        yield Placement(name, host, group, group.first + before, before if through else 0)
 
 
 def worker_name(prefix: str, number: int) -> str:

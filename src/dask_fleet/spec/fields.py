@@ -6,7 +6,13 @@ import math
 import re
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from dask_fleet.spec.ranges import RangeError, expand
@@ -15,6 +21,7 @@ from dask_fleet.spec.sizes import SMALLEST, parse_ports, parse_size
 from dask_fleet.spec.variables import Substituted, unwrap
 
 __all__ = [
+    "FORGIVING",
     "Address",
     "AddressPattern",
     "Auto",
@@ -79,8 +86,14 @@ Whole: TypeAlias = Annotated[int, BeforeValidator(unwrap)]
 """A whole number; its bounds stand with the field."""
 
 
+FORGIVING = {"forgiving": True}
+"""Validation context in which bad names of hosts and groups pass: they are reported already."""
+
+
 def _word(kind: str, longest: int) -> AfterValidator:
-    def check(value: str) -> str:
+    def check(value: str, info: ValidationInfo) -> str:
+        if info.context is not None:
+            return value
         if not _WORD.fullmatch(value):
             raise wrong(
                 f"{kind} has characters that it may not have",
@@ -111,8 +124,10 @@ def _checked_range(value: str) -> str:
     return first
 
 
-def _host_pattern(value: str) -> str:
+def _host_pattern(value: str, info: ValidationInfo) -> str:
     first = _checked_range(value)
+    if info.context is not None:
+        return value
     if not _HOST.fullmatch(first) or len(first) > 200:
         raise wrong(
             "not a name for a host",
@@ -288,7 +303,10 @@ Version: TypeAlias = Annotated[
 
 def _requirement(value: str) -> str:
     if not value.strip() or value.lstrip().startswith(("-", "#")):
-        raise wrong("not a package", "write a name with its version, such as xcube-core==1.13.3")
+        raise wrong(
+            "not a package",
+            "write a name, with its version if it matters, such as zarr or zarr==2.18.7",
+        )
     return value.strip()
 
 

@@ -6,24 +6,29 @@ import re
 from typing import TYPE_CHECKING, cast
 
 import yaml
-from pydantic import ValidationError
 
 from dask_fleet.errors import Problem, SpecError
 from dask_fleet.spec.check import check
 from dask_fleet.spec.default import default_spec
-from dask_fleet.spec.model import Spec
 from dask_fleet.spec.positions import UNREADABLE, Document, read_document
-from dask_fleet.spec.report import Path, Report
-from dask_fleet.spec.translate import report_validation
+from dask_fleet.spec.report import Report
+from dask_fleet.spec.salvage import salvage
 from dask_fleet.spec.variables import substitute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path as File
 
+    from dask_fleet.spec.model import Spec
+
 __all__ = ["FILE_NAME", "find", "load", "parse"]
 
 FILE_NAME = "fleet.yaml"
+
+# A duplicate among these leaves the first, which is worth a look; of other duplicates nobody
+# knows which one is meant.
+_STILL_TRUE = (("workers",),)
+_NAMED = ("hosts", "workers")
 
 _BARE_IN_FLOW = re.compile(r"[^\[{]*[\[{].*?(?:\$\{|[A-Za-z0-9_.-]\[[0-9])")
 
@@ -98,6 +103,8 @@ def parse(
     report = Report(source, document)
     for path, line, fault, remedy in document.faults:
         report.add(path, fault, remedy, line=line)
+        if path and path not in _STILL_TRUE and not (path[0] in _NAMED and len(path) == 2):
+            report.spoil(path[:-1] if path[-1] == "<<" else path)
     spec = _validate(document, report)
     if spec is not None:
         check(spec, report, host_memory or {})
@@ -135,11 +142,7 @@ def _not_yaml(error: yaml.YAMLError, text: str, source: str) -> SpecError:
 
 
 def _validate(document: Document, report: Report) -> Spec | None:
-    """Return the spec of what is valid; what is not is reported and left out.
-
-    Cross checks can so run on the rest. A part that is left out takes its default; the checks
-    ask `Report.broken` before they believe it.
-    """
+    """Return the spec of what is sound; what is not is reported and has a stand-in."""
     value = document.value
     if value is None:
         report.add((), "the file is empty", "`dask fleet init` writes one to begin with")
@@ -148,42 +151,4 @@ def _validate(document: Document, report: Report) -> Spec | None:
         if value is not UNREADABLE:
             report.add((), f"expected a mapping, got {report.shown(())}", 'begin with "name: ..."')
         return None
-    values = cast("dict[str, object]", value)
-    spec, broken = _attempt(values, report, quiet=False)
-    for _ in range(3):
-        if spec is not None:
-            break
-        values = _without(values, broken)
-        values.setdefault("name", "unnamed")
-        spec, broken = _attempt(values, report, quiet=True)
-    return spec
-
-
-def _attempt(
-    values: dict[str, object], report: Report, *, quiet: bool
-) -> tuple[Spec | None, list[Path]]:
-    try:
-        return Spec.model_validate(values), []
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        return None, report_validation(details, report, quiet=quiet)
-
-
-def _without(values: dict[str, object], broken: list[Path]) -> dict[str, object]:
-    """Return the values without the parts that broken paths lie in.
-
-    Such a part is one host, one worker group, or else a whole section.
-    """
-    result = dict(values)
-    for section in ("hosts", "workers"):
-        if isinstance(entries := values.get(section), dict):
-            result[section] = dict(cast("dict[str, object]", entries))
-    for path in broken:
-        if not path:
-            continue
-        section = str(path[0])
-        if section in ("hosts", "workers") and len(path) > 1:
-            cast("dict[str, object]", result.get(section, {})).pop(str(path[1]), None)
-        else:
-            result.pop(section, None)
-    return result
+    return salvage(cast("dict[str, object]", value), report)

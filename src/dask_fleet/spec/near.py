@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-__all__ = ["Speller", "did_you_mean"]
+__all__ = ["Speller", "did_you_mean", "nearest"]
 
 _BUDGET = 50_000
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was likely meant, if one is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a remedy that names the nearest known word, or nothing when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'did you mean "{near[0]}"?' if near else ""
+    near = nearest(word, known)
+    return f'did you mean "{near}"?' if near else ""
 
 
 def _without_zeros(name: str) -> str:
@@ -32,12 +38,20 @@ class Speller:
     ----------
     known : collection of str
         The names that there are.
+    vague : tuple of str
+        Beginnings of further names, of entries that cannot be read. Whatever begins so may be
+        right, and ``""`` lets everything pass.
     """
 
-    def __init__(self, known: Collection[str]) -> None:
+    def __init__(self, known: Collection[str], vague: tuple[str, ...] = ()) -> None:
         self.known = known
+        self.vague = vague
         self._budget = _BUDGET
         self._numbered: dict[str, str] = {}
+
+    def knows(self, name: str) -> bool:
+        """Return whether there is such a host, or may be."""
+        return name in self.known or name.startswith(self.vague)
 
     def remedy(self, word: str) -> str:
         """Return what to do about an unknown host."""

@@ -84,7 +84,6 @@ class Report:
             mark = self.mark(path)
             line = (mark.key_line if at_key else mark.line) if mark else 0
         place = f"{self.source}:{line}" if line else self.source
-        self._broken.update(path[:length] for length in range(1, len(path) + 1))
         problem = Problem(place, format_path(path), fault, remedy)
         self._found.setdefault((path, fault), (line, problem))
 
@@ -94,9 +93,18 @@ class Report:
             self._once.add(path)
             self.add(path, fault, remedy)
 
+    def spoil(self, path: Path) -> None:
+        """Note that the value at a path cannot be believed: it is bad, and has a stand-in."""
+        self._broken.add(path)
+
     def is_broken(self, *path: str | int) -> bool:
-        """Return whether a problem was found at a path or below it."""
-        return path in self._broken
+        """Return whether the value at a path cannot be believed, or one that it lies in."""
+        broken = self._broken
+        return bool(broken) and any(path[: end + 1] in broken for end in range(len(path)))
+
+    def is_sound(self, path: Path, *keys: str) -> bool:
+        """Return whether the values of all these keys of a mapping can be believed."""
+        return not any(self.is_broken(*path, key) for key in keys)
 
     def mark(self, path: Path) -> Mark | None:
         """Return the mark of a path, or of the nearest above it that the file has."""

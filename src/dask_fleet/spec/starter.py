@@ -17,7 +17,7 @@ name: {name}
 environment:
   name: xcube                    # xcube's own, locked; comes with dask-fleet
   # lock: requirements.lock      # exact versions, in a file beside this one
-  # packages: [xcube-core==1.13.3, "dask[complete]"]    # resolved and locked at first use
+  # packages: [distributed, xarray, zarr, bokeh]    # by name; resolved and locked at first use
   python: "3.11"
 
 # Where processes run. A host with a loopback address is this machine; others are reached by SSH.

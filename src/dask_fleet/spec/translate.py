@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dask_fleet.spec.model import (
     Directories,
@@ -14,18 +14,21 @@ from dask_fleet.spec.model import (
     SshSpec,
     WorkerGroup,
 )
-from dask_fleet.spec.near import did_you_mean
+from dask_fleet.spec.near import did_you_mean, nearest
 from dask_fleet.spec.positions import UNREADABLE
 from dask_fleet.spec.variables import Substituted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pydantic import BaseModel
 
     from dask_fleet.spec.report import Path, Report
 
-__all__ = ["MODELS", "model_at", "report_validation"]
+__all__ = ["MODELS", "Fault", "model_at", "report_validation"]
+
+Fault: TypeAlias = "tuple[Path, bool]"
+"""A path, and whether its key is at fault and not its value."""
 
 MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Spec,
@@ -60,35 +63,50 @@ def model_at(path: Sequence[str | int]) -> type[BaseModel] | None:
     return MODELS.get(tuple(steps))
 
 
-def report_validation(details: Iterable[Any], report: Report, *, quiet: bool) -> list[Path]:
+def report_validation(details: Sequence[Any], report: Report, *, quiet: bool) -> list[Fault]:
     """Add pydantic's errors to the report.
 
     Parameters
     ----------
-    details : iterable
+    details : sequence
         As `pydantic.ValidationError.errors` returns them.
     report : Report
-        Takes the problems.
+        Takes the problems, and learns which values cannot be believed. A misspelt key takes the
+        one with it that it likely stands for.
     quiet : bool
         Whether to report nothing, for what only follows from an earlier error.
 
     Returns
     -------
-    list of Path
-        Where the errors are.
+    list of tuple
+        Where the errors are: a path, and whether its key is at fault and not its value.
     """
-    broken: list[Path] = []
     for error in details:
-        location: tuple[str | int, ...] = error["loc"]
+        if error["type"] == "extra_forbidden":
+            *parent, name = error["loc"]
+            meant = nearest(str(name), _keys(parent))
+            if meant and report.value((*parent, meant)) is None:
+                report.spoil((*parent, meant))
+    faults: list[Fault] = []
+    for error in details:
+        location: Path = error["loc"]
         at_key = bool(location) and location[-1] == "[key]"
         path = location[:-1] if at_key else location
-        broken.append(path)
-        if quiet or report.value(path) is UNREADABLE:
+        faults.append((path, at_key))
+        unknown = error["type"] == "extra_forbidden"
+        follows = error["type"] == "missing" and report.is_broken(*path)
+        if not (at_key or unknown):
+            report.spoil(path)
+        if quiet or follows or report.value(path) is UNREADABLE:
             continue
         fault, remedy = _sentence(error, path, report, at_key=at_key)
-        unknown = error["type"] == "extra_forbidden"
         report.add(path, fault, remedy, at_key=at_key or unknown)
-    return broken
+    return faults
+
+
+def _keys(path: Sequence[str | int]) -> list[str]:
+    model = model_at(path)
+    return list(model.model_fields) if model else []
 
 
 def _sentence(error: Any, path: Path, report: Report, *, at_key: bool) -> tuple[str, str]:
@@ -108,8 +126,7 @@ def _sentence(error: Any, path: Path, report: Report, *, at_key: bool) -> tuple[
     if kind == "missing":
         return f'"{name}" is missing', f'add "{name}: ..."'
     if kind == "extra_forbidden":
-        model = model_at(path[:-1])
-        known = list(model.model_fields) if model else []
+        known = _keys(path[:-1])
         return f'unknown key "{name}"', (
             did_you_mean(name, known) or f"known keys are {', '.join(known)}"
         )

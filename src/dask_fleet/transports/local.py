@@ -114,6 +114,8 @@ class LocalTransport:
         with contextlib.suppress(ProcessLookupError):  # all of it ended meanwhile
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+        # Nobody reads its pipes any more; asyncio has no public way to close them.
+        process._transport.close()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -1,0 +1,171 @@
+"""Ports that are in the way of a plan, and who holds them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dask_fleet.actions import Plan, RestartUnits, StartRuntime, StartUnits, UpdateUnits
+from dask_fleet.command import Command, script
+from dask_fleet.errors import PortHeldError
+
+if TYPE_CHECKING:
+    from dask_fleet.observed import HostObserved, Listener
+    from dask_fleet.target import HostTarget
+
+__all__ = [
+    "Holder",
+    "PortInTheWay",
+    "foreign",
+    "held_error",
+    "holders_script",
+    "ports_in_the_way",
+    "read_holders",
+]
+
+_FLEET = re.compile(r".*/dask-fleet/fleets/([^/]+)")
+"""The directory in which a runtime starts the units of a fleet on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortInTheWay:
+    """A port that a unit is about to need and that somebody listens on."""
+
+    host: str
+    unit: str
+    port: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that listens: its pid, process group, working directory and command line."""
+
+    pid: int
+    group: int
+    directory: str
+    command: str
+
+    def __str__(self) -> str:
+        fleet = _FLEET.fullmatch(self.directory)
+        of = f" of fleet {fleet[1]}" if fleet else ""
+        return f"`{self.command}`{of} (pid {self.pid})"
+
+
+def ports_in_the_way(
+    plan: Plan, targets: Iterable[HostTarget], observed: Mapping[str, HostObserved]
+) -> tuple[PortInTheWay, ...]:
+    """Return the listening sockets on ports of units that the plan starts or starts anew.
+
+    Whether the holder is one of the fleet's own processes, which the plan ends first, is known
+    only when it has been asked for; see `foreign`.
+    """
+    found: list[PortInTheWay] = []
+    begins = (StartRuntime, UpdateUnits, StartUnits, RestartUnits)
+    units = {
+        (action.host, name)
+        for phase in plan.phases
+        for action in phase
+        if isinstance(action, begins)
+        for name in action.units
+    }
+    for target in targets:
+        by_port: dict[int, list[Listener]] = {}
+        for listener in observed[target.host].listeners:
+            by_port.setdefault(listener.port, []).append(listener)
+        for unit in target.units:
+            if (target.host, unit.name) in units:
+                found.extend(
+                    PortInTheWay(target.host, unit.name, port, listener.inode)
+                    for address, port in unit.ports
+                    for listener in by_port.get(port, ())
+                    if _overlap(address, listener.address)
+                )
+    return tuple(dict.fromkeys(found))
+
+
+def _overlap(wanted: str, held: str) -> bool:
+    """Return whether a socket on one address keeps another process from binding the other.
+
+    ``::`` takes IPv4 too unless its owner said otherwise, which the kernel does not tell.
+    """
+    if wanted == held or "::" in (wanted, held):
+        return True
+    any4 = "0.0.0.0"  # noqa: S104 - compared, not bound
+    return any4 in (wanted, held) and (":" in wanted) == (":" in held)
+
+
+def foreign(
+    ports: Iterable[PortInTheWay], holders: Mapping[int, Holder], seen: HostObserved
+) -> tuple[PortInTheWay, ...]:
+    """Return those of the ports that no process of the fleet itself holds.
+
+    A unit leads a process group of its own, so its workers are known by it.
+    """
+    own = {record.pid for record in seen.records.values() if record.alive}
+
+    def ours(port: PortInTheWay) -> bool:
+        holder = holders.get(port.inode)
+        return holder is not None and bool({holder.pid, holder.group} & own)
+
+    return tuple(port for port in ports if not ours(port))
+
+
+def held_error(
+    host: str, ports: Iterable[PortInTheWay], holders: Mapping[int, Holder]
+) -> PortHeldError:
+    """Return the error that names every port in the way on a host, and who holds it."""
+    lines: list[str] = []
+    for port in ports:
+        holder = holders.get(port.inode)
+        who = str(holder) if holder else "a process that only root may look at"
+        lines.append(f"port {port.port}, which {port.unit} needs, is held by {who}")
+    if len(lines) == 1:
+        return PortHeldError(f"{host}: {lines[0]}", _REMEDY)
+    return PortHeldError(
+        f"{host}: {len(lines)} ports are held by others\n" + "\n".join(lines), _REMEDY
+    )
+
+
+_REMEDY = "end what holds them, or give the fleet other ports in fleet.yaml"
+
+
+def holders_script(inodes: Iterable[int]) -> Command:
+    """Return the command that finds which process holds each of these sockets.
+
+    Every descriptor of every process is read, so it is asked only when a port is in the way.
+    """
+    return script(
+        """\
+LC_ALL=C; export LC_ALL
+wanted=" $* "
+clean() { tr '\\000-\\037' ' ' | cut -c1-200; }
+for place in /proc/[0-9]*; do
+  ls -l "$place/fd" 2>/dev/null | sed -n "s/.*socket:\\[\\([0-9]*\\)\\]$/\\1/p" |
+  while read -r inode; do
+    case $wanted in
+      *" $inode "*)
+        group=$(sed 's/.*) //' "$place/stat" | cut -d' ' -f3)
+        directory=$(readlink "$place/cwd" | clean)
+        printf '%s\\t%s\\t%s\\t%s\\t%s\\n' "$inode" "${place##*/}" "$group" "$directory" \\
+          "$(clean <"$place/cmdline")" ;;
+    esac
+  done
+done
+""",
+        *(str(inode) for inode in inodes),
+        timeout=30,
+    )
+
+
+def read_holders(text: str) -> dict[int, Holder]:
+    """Return the holder of each socket, by inode; of several that share it, the first."""
+    holders: dict[int, Holder] = {}
+    for line in text.split("\n"):
+        inode, pid, group, directory, command = [*line.split("\t"), "", "", "", "", ""][:5]
+        if inode.isdecimal() and pid.isdecimal():
+            number = int(group) if group.isdecimal() else 0
+            holders.setdefault(int(inode), Holder(int(pid), number, directory, command.strip()))
+    return holders

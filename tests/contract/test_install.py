@@ -1,0 +1,154 @@
+"""How files get onto a host: whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from dask_fleet.actions import Plan, WriteFiles
+from dask_fleet.command import Command, Outcome
+from dask_fleet.errors import CommandFailedError
+from dask_fleet.executor import apply
+from dask_fleet.observer import HostAccess
+from dask_fleet.places import Places
+from dask_fleet.runtimes.supervisor import SupervisorRuntime
+from dask_fleet.target import ManagedFile
+from dask_fleet.transports.base import Transport
+from dask_fleet.transports.local import LocalTransport
+
+
+def access(place: Path, transport: Transport | None = None) -> HostAccess:
+    places = Places.below(f"{place}/state", f"{place}/data", "sst")
+    return HostAccess(transport or LocalTransport("here"), SupervisorRuntime("python3"), places)
+
+
+def write(
+    place: Path, *files: ManagedFile, removed: tuple[str, ...] = (), via: Transport | None = None
+) -> None:
+    plan = Plan((), ((WriteFiles("here", files, removed),),))
+    asyncio.run(apply(plan, {"here": access(place, via)}, lambda _: None))
+
+
+def left(place: Path) -> list[str]:
+    return sorted(str(p.relative_to(place)) for p in place.rglob("*.dask-fleet-new"))
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o400])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"text\n", b"no end", bytes(range(256)) * 20_000, b"600 5 /x\nend\n" * 3],
+    ids=["empty", "text", "no line end", "5 MB", "like our own records"],
+)
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "new/directory/below", "with  spaces", "größe-日本", "it's $HOME `x` \\n *", "-n"],
+)
+def test_content_mode_and_name(tmp_path: Path, name: str, content: bytes, mode: int):
+    if len(content) > 1_000_000 and (mode != 0o600 or name != "plain"):
+        content = content[:1000]  # the large one once is enough
+    path = tmp_path / "etc" / name
+    write(tmp_path, ManagedFile(str(path), content, mode))
+    assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o7777 == mode
+    assert left(tmp_path) == []
+
+
+def test_many_at_once_and_some_removed(tmp_path: Path):
+    gone = tmp_path / "etc" / "it's gone"
+    gone.parent.mkdir()
+    gone.touch()
+    files = [ManagedFile(f"{tmp_path}/etc/{n}", b"x" * n) for n in range(50)]
+    write(tmp_path, *files, removed=(str(gone), f"{tmp_path}/etc/was never there"))
+    assert {p.name: p.stat().st_size for p in gone.parent.iterdir()} == {
+        str(n): n for n in range(50)
+    }
+
+
+def test_a_file_is_replaced_not_written_over(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with path.open() as reader:
+        write(tmp_path, ManagedFile(str(path), b"new"))
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_secret_stands_in_no_argv(tmp_path: Path):
+    class Watched(LocalTransport):
+        seen = ""
+
+        async def run(self, command: Command, *, check: bool = True) -> Outcome:
+            self.seen += str(command)
+            return await super().run(command, check=check)
+
+    transport = Watched("here")
+    write(tmp_path, ManagedFile(f"{tmp_path}/file", b"correct-horse"), via=transport)
+    assert "dask-fleet-new" in transport.seen
+    assert "correct-horse" not in transport.seen
+
+
+class Cut(LocalTransport):
+    """A transport whose input breaks off after so many bytes, as when its sender is killed."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__("here")
+        self.length = length
+
+    async def run(self, command: Command, *, check: bool = True) -> Outcome:
+        if b"600 " in command.stdin:
+            command = Command(command.argv, command.stdin[: self.length])
+        return await super().run(command, check=check)
+
+
+def test_input_that_breaks_off_anywhere_leaves_each_file_whole(tmp_path: Path):
+    one, two, gone = tmp_path / "one", tmp_path / "two", tmp_path / "gone"
+    files = [ManagedFile(str(one), b"1" * 30), ManagedFile(str(two), b"2" * 30)]
+    total = sum(len(f"600 30 {file.path}\n") + 30 for file in files)
+    for length in range(0, total + 4, 7):
+        for path in (one, two, gone):
+            path.write_bytes(b"old")
+        with pytest.raises(CommandFailedError, match="broke off"):
+            write(tmp_path, *files, removed=(str(gone),), via=Cut(length))
+        assert one.read_bytes() in (b"old", b"1" * 30)
+        assert two.read_bytes() in (b"old", b"2" * 30)
+        assert gone.exists()
+        assert left(tmp_path) == []
+
+
+def test_killed_midway_leaves_the_old_file_whole(tmp_path: Path):
+    path, second = tmp_path / "file", tmp_path / "second"
+    path.write_text("old")
+    os.mkfifo(f"{second}.dask-fleet-new")  # the installer waits here until it is killed
+
+    async def work() -> None:
+        plan = Plan(
+            (),
+            (
+                (
+                    WriteFiles(
+                        "here", (ManagedFile(str(second), b"x"), ManagedFile(str(path), b"n"))
+                    ),
+                ),
+            ),
+        )
+        applying = asyncio.ensure_future(apply(plan, {"here": access(tmp_path)}, lambda _: None))
+        loop = asyncio.get_running_loop()
+        reader = await loop.run_in_executor(None, Path(f"{second}.dask-fleet-new").open)
+        applying.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await applying
+        reader.close()
+
+    asyncio.run(work())
+    assert path.read_text() == "old"
+    assert not second.exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandFailedError, match="file"):
+        write(tmp_path, ManagedFile(f"{tmp_path}/file/below", b"x"))

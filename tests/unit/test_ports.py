@@ -1,0 +1,50 @@
+"""Who holds the ports that a plan needs."""
+
+from __future__ import annotations
+
+import pytest
+from dask_fleet.errors import PortHeldError
+from dask_fleet.ports import Holder, PortInTheWay, held_error, holders_script, read_holders
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("11\t100\t99\t/srv\tnginx: master \n", {11: Holder(100, 99, "/srv", "nginx: master")}),
+        ("11\t100\t99\t\t\n", {11: Holder(100, 99, "", "")}),
+        ("11\t100\t\t\t\n", {11: Holder(100, 0, "", "")}),  # it ended while we looked
+        ("11\t100\t9\t/\tfirst\n11\t101\t9\t/\tforked\n", {11: Holder(100, 9, "/", "first")}),
+        ("sh: 4: cannot open\n11\t100\t99\t/\tone\n", {11: Holder(100, 99, "/", "one")}),
+    ],
+)
+def test_who_holds_a_port(text: str, expected: dict[int, Holder]) -> None:
+    assert read_holders(text) == expected
+
+
+@given(st.text())
+def test_any_output_is_read(text: str) -> None:
+    assert all(isinstance(holder, Holder) for holder in read_holders(text).values())
+
+
+def test_inodes_are_arguments_of_the_script() -> None:
+    assert holders_script((11, 12)).argv == ("sh", "-s", "--", "11", "12")
+
+
+def test_a_holder_of_another_fleet_is_named_with_it() -> None:
+    holder = Holder(7, 7, "/home/ada/.local/state/dask-fleet/fleets/sst", "dask-scheduler")
+    assert str(holder) == "`dask-scheduler` of fleet sst (pid 7)"
+    assert str(Holder(7, 7, "/srv", "nginx")) == "`nginx` (pid 7)"
+
+
+def test_one_error_names_every_port_of_a_host() -> None:
+    ports = [PortInTheWay("vm-1", "dask-scheduler", port, port) for port in (8786, 8787)]
+    error = held_error("vm-1", ports, {8786: Holder(7, 7, "/", "nginx")})
+    assert isinstance(error, PortHeldError)
+    assert error.message.splitlines() == [
+        "vm-1: 2 ports are held by others",
+        "port 8786, which dask-scheduler needs, is held by `nginx` (pid 7)",
+        "port 8787, which dask-scheduler needs, is held by a process that only root may look at",
+    ]
