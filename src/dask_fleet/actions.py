@@ -17,7 +17,6 @@ __all__ = [
     "RemoveFleet",
     "RestartUnits",
     "StartRuntime",
-    "StartUnits",
     "StopProcesses",
     "StopRuntime",
     "UpdateUnits",
@@ -100,17 +99,6 @@ class UpdateUnits:
 
 
 @dataclass(frozen=True, slots=True)
-class StartUnits:
-    """Start units that were stopped."""
-
-    host: str
-    units: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"start {', '.join(self.units)}"
-
-
-@dataclass(frozen=True, slots=True)
 class RestartUnits:
     """Restart units that run."""
 
@@ -149,7 +137,6 @@ Action = (
     | StopProcesses
     | StartRuntime
     | UpdateUnits
-    | StartUnits
     | RestartUnits
     | StopRuntime
     | RemoveFleet

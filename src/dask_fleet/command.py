@@ -5,7 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-__all__ = ["LIVES", "Command", "Outcome", "script"]
+__all__ = ["LIVES", "UNBOUNDED", "Command", "Outcome", "script"]
+
+UNBOUNDED = 10.0 * 365 * 86400
+"""Seconds, for a command that goes on until its reader stops: ten years."""
 
 LIVES = """\
 lives() {
@@ -30,7 +33,7 @@ class Command:
     stdin : bytes
         Content for its standard input.
     timeout : float
-        Seconds after which it is ended and counts as failed.
+        Seconds after which it is ended and counts as failed; `UNBOUNDED` for one that follows.
     """
 
     argv: tuple[str, ...]

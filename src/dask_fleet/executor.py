@@ -18,7 +18,6 @@ from dask_fleet.actions import (
     RemoveFleet,
     RestartUnits,
     StartRuntime,
-    StartUnits,
     StopProcesses,
     StopRuntime,
     UpdateUnits,
@@ -144,8 +143,6 @@ async def _do(access: HostAccess, action: Action, sink: Sink) -> None:
             await access.transport.run(runtime.end(places))
         case UpdateUnits(units=units):
             await access.transport.run(runtime.update(places, units))
-        case StartUnits(units=units):
-            await access.transport.run(runtime.start(places, units))
         case RestartUnits(units=units):
             await access.transport.run(runtime.restart(places, units))
         case RemoveFleet(directories=directories):

@@ -19,7 +19,6 @@ from dask_fleet.actions import (
     RemoveFleet,
     RestartUnits,
     StartRuntime,
-    StartUnits,
     StopProcesses,
     StopRuntime,
     UpdateUnits,
@@ -34,12 +33,10 @@ if TYPE_CHECKING:
     from dask_fleet.target import HostTarget, ManagedFile, UnitTarget
 
 __all__ = [
-    "PortInTheWay",
     "differences",
     "plan_down",
     "plan_restart",
     "plan_up",
-    "ports_in_the_way",
 ]
 
 
@@ -243,39 +240,54 @@ def _outdated(
 def differences(was: Mapping[str, object], will: Mapping[str, object]) -> list[str]:
     """Return each key whose value differs, as ``key old -> new``, in the order of the keys.
 
-    Values of environment variables are not shown: they may be secrets.
+    What differs in the same way for several workers stands once, with their number. Values of
+    environment variables are not shown: they may be secrets.
     """
     old, new = dict(_flat(was)), dict(_flat(will))
-    lines: list[str] = []
-    for key in dict.fromkeys([*old, *new]):
-        if old.get(key) == new.get(key) and (key in old) == (key in new):
+    lines: dict[str, list[str]] = {}
+    for path in dict.fromkeys([*old, *new]):
+        if old.get(path) == new.get(path):
             continue
-        if key.startswith("environment."):
-            lines.append(f"variable {key.partition('.')[2]} changed")
+        owner, key = path
+        if owner and key == "name":
+            lines.setdefault(f"{owner} is {'new' if path in new else 'gone'}", [])
+        elif owner and ((owner, "name") in old) != ((owner, "name") in new):
+            continue  # said with its name
+        elif key.startswith("environment."):
+            lines.setdefault(f"variable {key.partition('.')[2]} changed", [])
         else:
-            lines.append(f"{key} {_shown(old, key)} -> {_shown(new, key)}")
-    return lines
+            text = f"{key} {_shown(key, old.get(path))} -> {_shown(key, new.get(path))}"
+            lines.setdefault(text, []).append(owner)
+    return [_counted(text, owners) for text, owners in lines.items()]
 
 
-def _shown(values: Mapping[str, object], key: str) -> str:
-    return str(values[key]) if key in values else "nothing"
+def _shown(key: str, value: object) -> str:
+    if value is None:
+        return "nothing"
+    if key == "memory_limit" and isinstance(value, int):
+        return f"{value / 2**30:.3g} GiB"
+    return str(value)
 
 
-def _flat(value: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
+def _counted(text: str, owners: list[str]) -> str:
+    if len(owners) > 1:
+        return f"{text} ({len(owners)} workers)"
+    return f"{owners[0]}.{text}" if owners and owners[0] else text
+
+
+def _flat(
+    value: Mapping[str, object], owner: str = "", prefix: str = ""
+) -> Iterable[tuple[tuple[str, str], object]]:
+    """Yield every value with its path: the worker that it belongs to, if any, and its key."""
     for key, item in value.items():
         path = f"{prefix}{key}"
         if isinstance(item, Mapping):
-            yield from _flat(cast("Mapping[str, object]", item), f"{path}.")
-        elif isinstance(item, (list, tuple)):
-            for element in cast("list[object]", item):
-                if isinstance(element, Mapping):
-                    named = cast("Mapping[str, object]", element)
-                    yield from _flat(named, f"{named.get('name', path)}.")
-                else:
-                    yield path, cast("object", item)
-                    break
+            yield from _flat(cast("Mapping[str, object]", item), owner, f"{path}.")
+        elif isinstance(item, (list, tuple)) and key == "workers":
+            for element in cast("list[Mapping[str, object]]", item):
+                yield from _flat(element, str(element.get("name")))
         else:
-            yield path, item
+            yield (owner, path), item
 
 
 def _orphans(seen: HostObserved) -> tuple[tuple[str, int], ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Plan, RestartUnits, StartRuntime, StartUnits, UpdateUnits
+from dask_fleet.actions import Plan, RestartUnits, StartRuntime, UpdateUnits
 from dask_fleet.command import Command, script
 from dask_fleet.errors import PortHeldError
 
@@ -63,7 +63,7 @@ def ports_in_the_way(
     only when it has been asked for; see `foreign`.
     """
     found: list[PortInTheWay] = []
-    begins = (StartRuntime, UpdateUnits, StartUnits, RestartUnits)
+    begins = (StartRuntime, UpdateUnits, RestartUnits)
     units = {
         (action.host, name)
         for phase in plan.phases

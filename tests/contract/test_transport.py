@@ -295,3 +295,15 @@ def test_a_port_is_reached(transport: Transport):
         return said
 
     assert run(work()) == b"hello"
+
+
+def test_lines_of_a_command_that_outruns_its_time_end_with_an_error(transport: Transport) -> None:
+    async def read() -> list[str]:
+        seen: list[str] = []
+        command = Command(("sh", "-c", "echo one; exec sleep 60"), timeout=0.3)
+        with pytest.raises(CommandFailedError, match=r"0\.3 s"):  # noqa: PT012
+            async for line in transport.lines(command):
+                seen.append(line)  # noqa: PERF401 - what came before the error counts
+        return seen
+
+    assert run(read()) == ["one"]

@@ -9,6 +9,7 @@ after the other and may be interrupted between two of them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,6 @@ from dask_fleet.actions import (
     RemoveFleet,
     RestartUnits,
     StartRuntime,
-    StartUnits,
     StopProcesses,
     StopRuntime,
     UpdateUnits,
@@ -91,7 +91,11 @@ class Running:
 
     @property
     def digest(self) -> str:
-        return str(json.loads(self.unit_file)["digest"])
+        """As the launcher records it (`fleet_status.base_record`)."""
+        own = str(json.loads(self.unit_file)["digest"])
+        found = re.search(r'DASK_FLEET_DIGEST="(\w+)"', self.definition.decode())
+        assert found is not None
+        return own if found[1] == own else f"{found[1]}+{own}"
 
 
 @dataclass
@@ -228,11 +232,6 @@ class SimulatedHost:
                     self._start(name)
             case UpdateUnits(units=units):
                 yield from self._update(units)
-            case StartUnits(units=units):
-                for name in units:
-                    assert name not in self.processes
-                    self._start(name)
-                    yield
             case RestartUnits(units=units):
                 for name in units:
                     self._start(name)

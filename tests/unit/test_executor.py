@@ -14,7 +14,6 @@ from dask_fleet.actions import (
     RemoveFleet,
     RestartUnits,
     StartRuntime,
-    StartUnits,
     StopProcesses,
     StopRuntime,
     UpdateUnits,
@@ -93,7 +92,6 @@ def phases(*every: list[Action]) -> Plan:
         (StartRuntime("a", "supervisor", ("u",)), "supervisor.supervisord"),
         (StopRuntime("a", "supervisor"), "kill -TERM"),
         (UpdateUnits("a", ("u",)), "control update"),
-        (StartUnits("a", ("u",)), "start u"),
         (RestartUnits("a", ("u",)), "restart u"),
         (RemoveFleet("a", ("/x/a b", "/y")), "'/x/a b' /y rm -rf"),
     ],
@@ -106,16 +104,16 @@ def test_each_action_is_one_command(action: Action, word: str):
 
 
 def test_what_is_done_is_written_down_before_and_after():
-    fake = Fake("a", "start u")
-    go(phases([StartUnits("a", ("u",))]), fake)
-    assert fake.journal == [("begin", "start u"), ("done", "start u")]
+    fake = Fake("a", "restart u")
+    go(phases([RestartUnits("a", ("u",))]), fake)
+    assert fake.journal == [("begin", "restart u"), ("done", "restart u")]
 
 
 def test_what_failed_was_begun_and_not_done():
-    fake = Fake("a", "!start u")
+    fake = Fake("a", "!restart u")
     with pytest.raises(CommandFailedError, match="it broke"):
-        go(phases([StartUnits("a", ("u",))]), fake)
-    assert fake.journal == [("begin", "start u")]
+        go(phases([RestartUnits("a", ("u",))]), fake)
+    assert fake.journal == [("begin", "restart u")]
 
 
 def test_a_full_disk_does_not_keep_a_fleet_from_going_down():
@@ -124,13 +122,13 @@ def test_a_full_disk_does_not_keep_a_fleet_from_going_down():
     stop = [StopRuntime("a", "supervisor"), StopProcesses("a", (("u", 4711),))]
     go(phases([*stop], [RemoveFleet("a", ("/x",))]), fake)
     with pytest.raises(CommandFailedError, match="No space left"):
-        go(phases([StartUnits("a", ("u",))]), fake)
+        go(phases([RestartUnits("a", ("u",))]), fake)
 
 
 def test_actions_of_a_host_run_in_order_and_end_with_the_first_failure():
     events: list[Event] = []
-    fake = Fake("a", "start one", "!start two")
-    plan = phases([StartUnits("a", (name,)) for name in ("one", "two", "three")])
+    fake = Fake("a", "restart one", "!restart two")
+    plan = phases([RestartUnits("a", (name,)) for name in ("one", "two", "three")])
     with pytest.raises(CommandFailedError):
         asyncio.run(apply(plan, {"a": HostAccess(fake, RUNTIME, PLACES)}, events.append))
     assert [type(event) for event in events] == [
@@ -158,8 +156,8 @@ def test_every_failure_is_reported():
         async def run(self, command: Command, *, check: bool = True) -> Outcome:
             raise UnreachableHostError(self.host, "no route", "see whether it runs")
 
-    fakes = [Fake("one", "!start u"), Unreachable("two"), Fake("three", "start u")]
-    plan = phases([StartUnits(fake.host, ("u",)) for fake in fakes])
+    fakes = [Fake("one", "!restart u"), Unreachable("two"), Fake("three", "restart u")]
+    plan = phases([RestartUnits(fake.host, ("u",)) for fake in fakes])
     with pytest.raises(SeveralErrors) as caught:
         go(plan, *fakes)
     assert [type(error) for error in caught.value.errors] == [
@@ -182,7 +180,7 @@ def test_hosts_of_a_phase_run_at_once():
             return Outcome(0, "", "")
 
     fakes = [Meeting(name) for name in "abc"]
-    go(phases([StartUnits(fake.host, ("u",)) for fake in fakes]), *fakes)
+    go(phases([RestartUnits(fake.host, ("u",)) for fake in fakes]), *fakes)
     assert arrived == set("abc")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from dask_fleet.errors import PortHeldError
-from dask_fleet.ports import Holder, PortInTheWay, held_error, holders_script, read_holders
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dask_fleet.errors import PortHeldError
+from dask_fleet.ports import Holder, PortInTheWay, held_error, holders_script, read_holders
 
 
 @pytest.mark.parametrize(

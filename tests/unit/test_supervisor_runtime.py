@@ -193,7 +193,7 @@ def test_supervisord_starts_from_its_own_variables_only():
 
 
 def test_commands_name_the_configuration_and_the_units():
-    for command in (RUNTIME.start(PLACES, ["a", "b"]), RUNTIME.restart(PLACES, ["a", "b"])):
+    for command in (RUNTIME.restart(PLACES, ["a", "b"]),):
         assert f"{PLACES.deployed}/supervisord.conf" in command.argv
         assert command.argv[-2:] == ("a", "b")
     assert RUNTIME.update(PLACES, ["a"]).argv[-2:] == (f"{PLACES.deployed}/supervisord.conf", "a")

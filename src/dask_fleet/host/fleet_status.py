@@ -18,7 +18,15 @@ __all__ = ["base_record", "write_record"]
 
 
 def base_record(unit: str, role: str, digest: str) -> dict[str, Any]:
-    """Return what the records of all processes of a unit have in common."""
+    """Return what the records of all processes of a unit have in common.
+
+    The digest is that of the unit file and, where they differ, that of the definition by which
+    the runtime has started this process: a runtime may start a unit again by the definition
+    that it has in mind while another unit file lies there already.
+    """
+    defined = os.environ.get("DASK_FLEET_DIGEST", digest)
+    if defined != digest:
+        digest = f"{defined}+{digest}"
     versions = {"python": platform.python_version()}
     for package in ("dask", "distributed", "xcube-core"):
         try:

@@ -52,10 +52,6 @@ class Runtime(Protocol):
         """Return the command that takes over changed definitions of these units."""
         ...
 
-    def start(self, places: Places, units: Sequence[str]) -> Command:
-        """Return the command that starts stopped units."""
-        ...
-
     def restart(self, places: Places, units: Sequence[str]) -> Command:
         """Return the command that restarts units."""
         ...

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from dask_fleet.command import LIVES, Command, script
+from dask_fleet.command import LIVES, UNBOUNDED, Command, script
 from dask_fleet.errors import FleetError
 from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
@@ -289,10 +289,6 @@ done
             _UPDATE, self.python, self._configuration(places), *units, timeout=STOP_SECONDS * 4
         )
 
-    def start(self, places: Places, units: Sequence[str]) -> Command:
-        """Return ``supervisorctl start`` for these units."""
-        return self._control(places, "start", *units)
-
     def restart(self, places: Places, units: Sequence[str]) -> Command:
         """Return ``supervisorctl restart`` for these units."""
         return self._control(places, "restart", *units)
@@ -301,7 +297,7 @@ done
         """Return a ``tail`` on the unit's log; it goes on across rotations."""
         path = f"{places.logs}/{unit}.log"
         if follow:
-            return Command(("tail", "-q", "-n", str(lines), "-F", path))
+            return Command(("tail", "-q", "-n", str(lines), "-F", path), timeout=UNBOUNDED)
         # A unit that has not been started yet has no log; that is not a failure.
         text = 'if [ -f "$2" ]; then exec tail -q -n "$1" "$2"; fi'
         return Command(("sh", "-c", text, "log", str(lines), path))

@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from dask_fleet.spec.expand import ExpandedHost, expand_entry, transport_of
-from dask_fleet.spec.ranges import LARGEST, RangeError, count, expand
+from dask_fleet.spec.ranges import LARGEST, count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dask_fleet.spec.model import HostSpec, Spec
+    from dask_fleet.spec.model import HostSpec, Spec, Transport
     from dask_fleet.spec.report import Path, Report
 
-__all__ = ["check_hosts", "known_names"]
+__all__ = ["check_hosts"]
 
 
-def known_names(hosts: Mapping[str, ExpandedHost], report: Report) -> dict[str, None]:
-    """Return every name of a host, those of entries with a fault included."""
-    names = dict.fromkeys(hosts)
-    entries = report.value(("hosts",))
-    for entry in cast("dict[str, object]", entries) if isinstance(entries, dict) else ():
-        if report.is_broken("hosts", entry):
-            try:
-                names.update(dict.fromkeys(expand(entry)))
-            except RangeError:
-                continue
-    return names
+_BRACKETS = re.compile(r"[\[\]]")
 
 
-def check_hosts(spec: Spec, report: Report) -> dict[str, ExpandedHost] | None:
+def check_hosts(spec: Spec, report: Report) -> tuple[dict[str, ExpandedHost], tuple[str, ...]]:
     """Report what is wrong with hosts.
 
     Returns
     -------
-    dict or None
-        The hosts that are right, by name; ``None`` when there are too many to go on.
+    dict
+        Every host by name; where the address cannot be believed, the name stands for it.
+    tuple of str
+        Beginnings of further names, of entries that cannot be read; ``""`` when there is no
+        telling which hosts there are.
     """
+    declared = report.value(("hosts",))
+    if report.is_broken("hosts"):
+        return {}, ("",)
+    entries = cast("dict[str, object]", declared) if isinstance(declared, dict) else {}
+    vague = tuple(_BRACKETS.split(entry)[0] for entry in entries if entry not in spec.hosts)
     hosts: dict[str, ExpandedHost] = {}
     by_address: dict[str, str] = {}
+    unsure: set[str] = set()
     supervised = True
-    if not spec.hosts and not report.is_broken("hosts"):
+    if not spec.hosts and not vague:
         report.add(("hosts",), "there is no host", "name one, or leave the section out")
     for entry, host in spec.hosts.items():
         path: Path = ("hosts", entry)
-        transport = transport_of(host)
+        transport = _known_transport(path, host, report)
         if transport == "local" and host.ssh is not None:
             report.add(
                 (*path, "ssh"),
@@ -52,7 +52,8 @@ def check_hosts(spec: Spec, report: Report) -> dict[str, ExpandedHost] | None:
                 "remove them, or say transport: ssh",
                 at_key=True,
             )
-        if transport == "ssh" and "supervisor" in (host.runtime, host.runtime or spec.runtime):
+        runtime = None if report.is_broken(*path, "runtime") else host.runtime or spec.runtime
+        if transport == "ssh" and runtime == "supervisor":
             where: Path = (*path, "runtime") if host.runtime else ("runtime",)
             if host.runtime or supervised:
                 report.add(
@@ -61,16 +62,25 @@ def check_hosts(spec: Spec, report: Report) -> dict[str, ExpandedHost] | None:
                     "write systemd or compose",
                 )
             supervised = supervised and host.runtime is not None
-        if not _lengths_fit(entry, host, report):
-            continue
+        unfit = _unfit(entry, host, report)
+        if transport is None:
+            unsure.add(entry)
+        if unfit or transport is None:
+            update = {"transport": transport or "ssh", **unfit}
+            host = host.model_copy(update=update)
         twice = shared = ""
         for one in expand_entry(entry, host, spec.runtime):
             if one.name in hosts:
                 twice = twice or one.name
                 continue
             hosts[one.name] = one
+            if "address" in unfit:
+                continue
             other = by_address.setdefault(one.address, one.name)
-            if other != one.name and not one.transport == hosts[other].transport == "local":
+            if other == one.name or entry in unsure:
+                continue
+            both_local = one.transport == hosts[other].transport == "local"
+            if not both_local and hosts[other].entry not in unsure:
                 shared = shared or other
         if twice:
             first = hosts[twice].entry
@@ -89,30 +99,44 @@ def check_hosts(spec: Spec, report: Report) -> dict[str, ExpandedHost] | None:
             )
         if len(hosts) > LARGEST:
             report.add(path, f"there are more than {LARGEST:,} hosts", "make it several fleets")
-            return None
+            return {}, ("",)
     _check_jumps(hosts, report)
-    return hosts
+    return hosts, vague
 
 
-def _lengths_fit(entry: str, host: HostSpec, report: Report) -> bool:
-    """Report ranges of different lengths in the name and in the addresses of an entry."""
+def _known_transport(path: Path, host: HostSpec, report: Report) -> Transport | None:
+    """Return what carries commands to a host, unless a fault leaves that open."""
+    if host.transport is None:
+        if not report.is_sound(path, "transport"):
+            return None
+        if host.ssh is None and not report.is_sound(path, "address", "ssh"):
+            return None
+    return transport_of(host)
+
+
+def _unfit(entry: str, host: HostSpec, report: Report) -> dict[str, object]:
+    """Return stand-ins for addresses that are at fault, or not as many as there are names."""
     names = count(entry)
-    fit = True
-    for key, pattern in (("address", host.address), ("external", host.external)):
-        if pattern is None:
+    unfit: dict[str, object] = {}
+    for key, pattern, stand_in in (
+        ("address", host.address, entry),
+        ("external", host.external, None),
+    ):
+        path: Path = ("hosts", entry, key)
+        if report.is_broken(*path):
+            unfit[key] = stand_in
             continue
-        addresses = count(pattern)
+        addresses = count(pattern) if pattern is not None else names
         if addresses == names or (key == "external" and addresses == 1):
             continue
-        path: Path = ("hosts", entry, key)
         said = f"the name stands for {names} host{'s' if names > 1 else ''}"
         if addresses == 1:
             fault, remedy = f"{said}, the address for one", "write a range, such as 10.0.0.[11-14]"
         else:
             fault, remedy = f"{said}, the address for {addresses}", "make the ranges equally long"
         report.add(path, f"{fault}: {report.shown(path)}", remedy)
-        fit = False
-    return fit
+        unfit[key] = stand_in
+    return unfit
 
 
 def _check_jumps(hosts: Mapping[str, ExpandedHost], report: Report) -> None:

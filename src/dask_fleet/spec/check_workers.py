@@ -1,12 +1,11 @@
-"""Checks of worker groups: their hosts, names, ports and memory."""
+"""Checks of worker groups: their hosts and their names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dask_fleet.spec.expand import ExpandedHost, Placement, placements, worker_name
+from dask_fleet.spec.expand import ExpandedHost, Placement, group_hosts, place, worker_name
 from dask_fleet.spec.ranges import LARGEST, expand, is_range
-from dask_fleet.spec.sizes import format_size, parse_ports
 from dask_fleet.spec.variables import Substituted
 
 if TYPE_CHECKING:
@@ -16,9 +15,10 @@ if TYPE_CHECKING:
     from dask_fleet.spec.near import Speller
     from dask_fleet.spec.report import Path, Report
 
-__all__ = ["check_groups", "check_memory", "check_names", "check_ports"]
+__all__ = ["SOMEWHERE", "check_groups", "check_names"]
 
-_PORTS = ("worker", "nanny", "dashboard")
+SOMEWHERE = ""
+"""Host of a group when a fault leaves open which ones it has: at least there is one."""
 
 
 def check_groups(
@@ -33,12 +33,15 @@ def check_groups(
     Returns
     -------
     list of Placement
-        Workers on the hosts that there are; none when they are too many to go on.
+        The workers, those on unknown hosts included; not all when they are too many.
     """
-    for name, group in spec.workers.items():
+    groups = {} if report.is_broken("workers") else spec.workers
+    for name, group in groups.items():
         seen: set[str] = set()
         for index, pattern in enumerate(group.hosts):
             path: Path = ("workers", name, "hosts", index)
+            if report.is_broken(*path):
+                continue
             names = expand(pattern)
             _check_known(path, pattern, names, report, speller)
             again = next((one for one in names if one in seen), None)
@@ -50,23 +53,33 @@ def check_groups(
                 )
             seen.update(names)
     total = 0
-    placed = placements(spec, hosts, scheduler)
-    for placement in placed:
-        total += placement.spec.per_host
-        if total > LARGEST:
-            report.add(
-                ("workers", placement.group),
-                f"there are more than {LARGEST:,} workers",
-                "make it several fleets",
-            )
-            return []
+    placed: list[Placement] = []
+    for name, group in groups.items():
+        if report.is_broken("workers", name, "hosts"):
+            names = (SOMEWHERE,)
+        elif group.hosts:
+            names = dict.fromkeys(one for pattern in group.hosts for one in expand(pattern))
+        elif not speller.vague and (scheduler in hosts or len(hosts) == 1):
+            names = group_hosts(group, hosts, scheduler)
+        else:
+            names = (SOMEWHERE,)
+        for placement in place(name, group, names):
+            total += group.per_host
+            if total > LARGEST:
+                report.add(
+                    ("workers", name),
+                    f"there are more than {LARGEST:,} workers",
+                    "make it several fleets",
+                )
+                return placed
+            placed.append(placement)
     return placed
 
 
 def _check_known(
     path: Path, pattern: str, names: Sequence[str], report: Report, speller: Speller
 ) -> None:
-    missing = [name for name in names if name not in speller.known]
+    missing = [name for name in names if not speller.knows(name)]
     if not missing:
         return
     if not is_range(pattern):
@@ -81,9 +94,16 @@ def _check_known(
 
 
 def check_names(spec: Spec, report: Report, placed: Sequence[Placement]) -> None:
-    """Report groups whose workers bear the same names."""
+    """Report groups whose workers bear the same names, as far as their numbers are known."""
     spans: dict[str, tuple[int, int]] = {}
+    sound = {
+        name
+        for name in spec.workers
+        if report.is_sound(("workers", name), "prefix", "first", "per_host")
+    }
     for placement in placed:
+        if placement.group not in sound:
+            continue
         first, last = placement.first, placement.first + placement.spec.per_host - 1
         low, high = spans.get(placement.group, (first, last))
         spans[placement.group] = min(low, first), max(high, last)
@@ -106,151 +126,3 @@ def check_names(spec: Spec, report: Report, placed: Sequence[Placement]) -> None
                     at_key=True,
                 )
             before = max(before, entry, key=lambda one: one[1])
-
-
-def check_ports(
-    spec: Spec,
-    report: Report,
-    hosts: Mapping[str, ExpandedHost],
-    scheduler: str | None,
-    placed: Sequence[Placement],
-) -> None:
-    """Report ports that do not exist, may not be used, or are wanted twice."""
-    allowed = parse_ports(spec.port_range) if spec.port_range else None
-    impossible = _check_bounds(placed, report, allowed)
-    domain = _domains(hosts)
-    used: dict[str, dict[int, tuple[str, str]]] = {}
-    if scheduler is not None and not report.is_broken("scheduler"):
-        used[domain[scheduler]] = {
-            spec.scheduler.port: ("the scheduler", ""),
-            spec.scheduler.dashboard: ("the scheduler's dashboard", ""),
-        }
-    reported: set[tuple[str, str]] = set()
-    for placement in placed:
-        if placement.group in impossible:
-            continue
-        taken = used.setdefault(domain[placement.host], {})
-        for use in _PORTS:
-            for index, port in enumerate(placement.ports(getattr(placement.spec.ports, use))):
-                owner = taken.setdefault(port, (f"{index}:{use}", placement.group))
-                if owner == (f"{index}:{use}", placement.group):
-                    continue
-                pair = placement.group, owner[1] or owner[0]
-                if pair in reported:
-                    continue
-                reported.add(pair)
-                report.add(
-                    ("workers", placement.group, "ports", use),
-                    f'port {port} is wanted twice on host "{placement.host}": by '
-                    f"{_owner(owner)} and by {_owner((f'{index}:{use}', placement.group))}",
-                    "use other ports, or a larger step" if owner[1] else "use other ports",
-                )
-
-
-def _owner(owner: tuple[str, str]) -> str:
-    text, group = owner
-    if not group:
-        return text
-    index, use = text.split(":")
-    what = "" if use == "worker" else f"the {use} of "
-    return f'{what}worker {int(index) + 1} of group "{group}"'
-
-
-def _domains(hosts: Mapping[str, ExpandedHost]) -> dict[str, str]:
-    """Return what each host shares its ports with: all that listens on one address here."""
-    wild = any(
-        host.transport == "local" and host.listen in ("0.0.0.0", "::")  # noqa: S104
-        for host in hosts.values()
-    )
-    return {
-        name: ("this machine" if wild else f"listen {host.listen}")
-        if host.transport == "local"
-        else f"host {name}"
-        for name, host in hosts.items()
-    }
-
-
-def _check_bounds(
-    placed: Sequence[Placement], report: Report, allowed: tuple[int, int] | None
-) -> set[str]:
-    """Report ports above 65535 or out of the allowed range; return groups with the former."""
-    ends: dict[str, tuple[Placement, Placement]] = {}
-    for placement in placed:
-        first, _ = ends.get(placement.group, (placement, placement))
-        ends[placement.group] = first, placement
-    impossible: set[str] = set()
-    for group, (first, last) in ends.items():
-        for use in _PORTS:
-            base = getattr(first.spec.ports, use)
-            low, high = first.ports(base)[0], last.ports(base)[-1]
-            path: Path = ("workers", group, "ports", use)
-            if high > 65535:
-                impossible.add(group)
-                report.add(
-                    path,
-                    f"ports run to {high}, and the last port there is is 65535",
-                    "begin lower, or take a smaller step, or count `per: host`",
-                )
-            elif allowed and (low < allowed[0] or high > allowed[1]):
-                report.add(
-                    path,
-                    f"port {low if low < allowed[0] else high} leaves port_range "
-                    f"{allowed[0]}-{allowed[1]}",
-                    "begin elsewhere, take a smaller step, or widen port_range",
-                )
-    return impossible
-
-
-def check_memory(
-    report: Report,
-    hosts: Mapping[str, ExpandedHost],
-    placed: Sequence[Placement],
-    host_memory: Mapping[str, int],
-) -> None:
-    """Report limits above the memory of a host, each alone and all together.
-
-    Together, too: Dask spills, pauses and restarts each worker by its own limit. When the limits
-    add up to more than there is, the kernel runs out of memory before any of them is reached,
-    and kills what it likes.
-    """
-    by_host: dict[str, list[Placement]] = {}
-    for placement in placed:
-        by_host.setdefault(placement.host, []).append(placement)
-    for name, on_host in by_host.items():
-        host = hosts[name]
-        here = host_memory.get("*") if host.transport == "local" else None
-        memory = host.spec.memory or host_memory.get(name) or here
-        if memory is None:
-            continue
-        total, sharing, alone = 0, "", False
-        for placement in on_host:
-            limit = placement.spec.memory_limit
-            path: Path = ("workers", placement.group, "memory_limit")
-            if limit == "auto":
-                sharing = placement.group
-                continue
-            total += limit * placement.spec.per_host
-            if limit > memory:
-                alone = True
-                report.add_once(
-                    path,
-                    f'{format_size(limit)} is more than host "{name}" has: {format_size(memory)}',
-                    "lower it, or write `auto`",
-                )
-        if alone:
-            continue
-        last = on_host[-1]
-        workers = sum(placement.spec.per_host for placement in on_host)
-        if total > memory:
-            report.add_once(
-                ("workers", last.group, "memory_limit"),
-                f'the workers on host "{name}" may take {format_size(total)} together, '
-                f"and it has {format_size(memory)}",
-                f"lower per_host or the limits; {format_size(memory // workers)} each would fit",
-            )
-        elif sharing and total + workers > memory:
-            report.add_once(
-                ("workers", sharing, "memory_limit"),
-                f'the other workers leave no memory of host "{name}" to share out',
-                "lower their limits",
-            )

@@ -20,15 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path as File
 
     from dask_fleet.spec.model import Spec
+    from dask_fleet.spec.report import Path
 
 __all__ = ["FILE_NAME", "find", "load", "parse"]
 
 FILE_NAME = "fleet.yaml"
-
-# A duplicate among these leaves the first, which is worth a look; of other duplicates nobody
-# knows which one is meant.
-_STILL_TRUE = (("workers",),)
-_NAMED = ("hosts", "workers")
 
 _BARE_IN_FLOW = re.compile(r"[^\[{]*[\[{].*?(?:\$\{|[A-Za-z0-9_.-]\[[0-9])")
 
@@ -103,7 +99,7 @@ def parse(
     report = Report(source, document)
     for path, line, fault, remedy in document.faults:
         report.add(path, fault, remedy, line=line)
-        if path and path not in _STILL_TRUE and not (path[0] in _NAMED and len(path) == 2):
+        if path and not _first_counts(path):
             report.spoil(path[:-1] if path[-1] == "<<" else path)
     spec = _validate(document, report)
     if spec is not None:
@@ -111,6 +107,14 @@ def parse(
     if spec is None or report.problems:
         raise SpecError(report.problems)
     return spec
+
+
+def _first_counts(path: Path) -> bool:
+    """Return whether the first of two is looked at: a host, a group or all of the groups.
+
+    Of any other two values for one key nobody knows which is meant.
+    """
+    return path == ("workers",) or (len(path) == 2 and path[0] in ("hosts", "workers"))
 
 
 def _fatal(place: str, fault: str, remedy: str) -> SpecError:

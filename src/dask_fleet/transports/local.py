@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -39,13 +40,7 @@ class LocalTransport:
             )
         except asyncio.TimeoutError:
             await self._end(process)
-            raise CommandFailedError(
-                self.host,
-                str(command),
-                None,
-                f"it was ended after {command.timeout:g} s",
-                "see whether the machine is overloaded or a disk hangs, then try again",
-            ) from None
+            raise self._late(command) from None
         except BaseException:
             await self._end(process)
             raise
@@ -67,9 +62,12 @@ class LocalTransport:
             process.stdin.write(command.stdin)
             process.stdin.close()
             last: deque[str] = deque(maxlen=12)
-            async for raw in _lines(process.stdout):
-                last.append(raw.decode(errors="replace"))
-                yield last[-1]
+            try:
+                async for raw in _lines(process.stdout, command.timeout):
+                    last.append(raw.decode(errors="replace"))
+                    yield last[-1]
+            except asyncio.TimeoutError:
+                raise self._late(command) from None
             status = await process.wait()
             if status != 0:
                 raise CommandFailedError(self.host, str(command), status, "\n".join(last))
@@ -108,6 +106,15 @@ class LocalTransport:
                 self.host, str(command), None, str(error), f"install {command.argv[0]}"
             ) from error
 
+    def _late(self, command: Command) -> CommandFailedError:
+        return CommandFailedError(
+            self.host,
+            str(command),
+            None,
+            f"it was ended after {command.timeout:g} s",
+            "see whether the machine is overloaded or a disk hangs, then try again",
+        )
+
     @staticmethod
     async def _end(process: asyncio.subprocess.Process) -> None:
         """Kill what is left of the process group, whether or not its leader has ended."""
@@ -118,10 +125,11 @@ class LocalTransport:
         process._transport.close()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(stream: asyncio.StreamReader, timeout: float) -> AsyncIterator[bytes]:
     """Yield lines without their ends; `StreamReader.readline` fails on a very long one."""
     kept = b""
-    while chunk := await stream.read(1 << 16):
+    deadline = time.monotonic() + timeout
+    while chunk := await asyncio.wait_for(stream.read(1 << 16), deadline - time.monotonic()):
         *whole, kept = (kept + chunk).split(b"\n")
         for line in whole:
             yield line
