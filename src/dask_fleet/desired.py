@@ -121,6 +121,7 @@ def _unit_target(
             f"{places.deployed}/launcher/launch.py",
             path,
         ),
+        variables=(("DASK_CONFIG", configuration), ("PYTHONUNBUFFERED", "1")),
         path=path,
         declared=declared | {"digest": digest},
         ports=tuple(ports),

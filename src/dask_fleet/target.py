@@ -63,6 +63,9 @@ class UnitTarget:
         Of everything that it is started from; a running process says which one it bears.
     command : tuple of str
         What the runtime is to run.
+    variables : tuple of (str, str)
+        Variables that it is to be started with. The launcher would set them itself, but only by
+        starting anew; those of the spec, which may be secrets, stand in the unit file alone.
     path : str
         The unit file, whose content is ``declared`` as JSON.
     declared : Mapping
@@ -77,6 +80,7 @@ class UnitTarget:
     role: str
     digest: str
     command: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
     path: str
     declared: Mapping[str, object]
     ports: tuple[tuple[str, int], ...]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["until_registered"]
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 _GOOD_POLLS = 2
 _PAUSE_SECONDS = 0.03
 _LOOK_SECONDS = 1.0
@@ -52,22 +52,29 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float) -> None:
     crashing, told = 0, -1
     wrong: dict[str, str] = {}
     plan = Plan()
+    sight: asyncio.Task[dict[str, HostObserved]] | None = None
     while time.monotonic() < deadline and crashing < _CRASHING_LOOKS:
         wrong = faults(fleet.layout, await fleet.cluster())
         missing = tuple(name for name in wrong if name != scheduler)
         if len(missing) != told:
             told = len(missing)
             sink(Registered(total - told, total, missing))
+        if len(missing) < total and sight is None:
+            # As soon as the first worker is there, its unit is: the look takes as long as the
+            # others need, and is made again if it came too early to see them all.
+            sight = asyncio.create_task(fleet.look())
         if not wrong:
-            # The last poll comes after the look has begun, so both speak of the same moment.
-            observed, wrong = await asyncio.gather(fleet.look(), _polls(fleet, _GOOD_POLLS))
-            plan = await fleet.plan_from(observed)
+            wrong = await _polls(fleet, _GOOD_POLLS)
+            plan = await fleet.plan_from(await (sight or fleet.look()))
             if plan.empty and not wrong:
                 return
+            sight = None
         elif time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK_SECONDS
             crashing = crashing + 1 if _crashing(await fleet.look()) else 0
         await asyncio.sleep(_POLL_SECONDS)
+    if sight is not None:
+        sight.cancel()
     when = "its processes end at once" if crashing else f"not within {timeout:g} s"
     raise DeadlineError(
         f"the cluster is not as declared: {when}\n"

@@ -97,7 +97,7 @@ def test_the_tutorial_from_beginning_to_end(desk: Desk) -> None:
     desk.declare(text)
     before = desk.rows()
     plan = shell(desk, "dask fleet plan", status=2)
-    assert "dask-worker-0001.nthreads" in plan
+    assert "nthreads" in plan
     shell(desk, "dask fleet up --yes")
     after = desk.rows()
     assert after["dask-scheduler"]["pid"] == before["dask-scheduler"]["pid"]

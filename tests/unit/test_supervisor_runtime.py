@@ -11,6 +11,7 @@ import xmlrpc.client
 from pathlib import Path
 
 import pytest
+from supervisor.datatypes import dict_of_key_value_pairs
 
 from dask_fleet.errors import FleetError
 from dask_fleet.places import Places
@@ -32,6 +33,7 @@ def unit(places: Places, name: str = "dask-scheduler") -> UnitTarget:
         role="scheduler",
         digest="0123456789abcdef",
         command=(places.interpreter("feed"), "-u", f"{places.deployed}/launcher/launch.py", "u"),
+        variables=(("DASK_CONFIG", f"{places.deployed}/dask.yaml"), ("PYTHONUNBUFFERED", "1")),
         path=f"{places.deployed}/units/{name}.json",
         declared={},
         ports=(),
@@ -76,6 +78,10 @@ def test_supervisord_reads_the_paths_that_we_mean():
     program = read_by_supervisord(files["programs/dask-scheduler.conf"])["program:dask-scheduler"]
     assert tuple(shlex.split(program["command"])) == unit(ODD).command
     assert program["stdout_logfile"] == f"{ODD.logs}/dask-scheduler.log"
+    assert dict_of_key_value_pairs(program["environment"]) == {
+        "DASK_FLEET_DIGEST": "0123456789abcdef",
+        **dict(unit(ODD).variables),
+    }
 
 
 def test_a_unit_is_restarted_whenever_it_exits_and_is_never_given_up():
@@ -85,7 +91,7 @@ def test_a_unit_is_restarted_whenever_it_exits_and_is_never_given_up():
     program = parser["program:dask-scheduler"]
     assert program["autorestart"] == "true"
     assert int(program["startretries"]) >= 1_000_000
-    assert program["environment"] == 'DASK_FLEET_DIGEST="0123456789abcdef"'
+    assert program["environment"].startswith('DASK_FLEET_DIGEST="0123456789abcdef",')
 
 
 def test_any_change_of_a_unit_changes_its_definition():

@@ -15,6 +15,7 @@ from fleet_labels import Labels
 
 __all__ = [
     "ExactDashboard",
+    "collect_garbage_again",
     "configure",
     "contact_url",
     "labeller_death",
@@ -44,6 +45,15 @@ def configure() -> None:
     # As `dask scheduler` and `dask worker` do: collecting garbage less often is faster.
     generations = gc.get_threshold()
     gc.set_threshold(*(3 * threshold for threshold in generations))
+
+
+def collect_garbage_again() -> None:
+    """Turn garbage collection on, which the launcher has turned off while it imports.
+
+    What has been imported stays, so the collector never looks at it again.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def use_iso_timestamps() -> None:

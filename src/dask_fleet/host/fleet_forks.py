@@ -127,6 +127,7 @@ def _serve(
     # What is here now stays: do not touch it, so that its pages remain shared.
     gc.collect()
     gc.freeze()
+    gc.enable()
     multiprocessing.forkserver.main(listener, alive_read, [])
 
 

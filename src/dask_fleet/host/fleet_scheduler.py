@@ -75,6 +75,7 @@ async def _run(unit: SchedulerUnit, labels: Labels) -> int:
             dashboard_address=host_port(unit.listen, unit.dashboard_port),
         )
         await scheduler
+        fleet_dask.collect_garbage_again()
         ports = {"port": unit.port, "dashboard_port": unit.dashboard_port}
         base = base_record(unit.name, unit.role, unit.digest)
         write_record(unit.run_directory, unit.name, base, **ports)

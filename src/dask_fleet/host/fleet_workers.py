@@ -48,6 +48,7 @@ def run(unit: WorkersUnit, labels: Labels) -> int:
 
         # Before the first thread and the event loop: forks of a quiet process are safe.
         fleet_forks.start(unit.name, unit.preload, labels)
+    fleet_dask.collect_garbage_again()
     from distributed.config import get_loop_factory
 
     loop = (get_loop_factory() or asyncio.new_event_loop)()

@@ -12,6 +12,7 @@ Every worker that is started with the method "spawn" runs this file again as
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -33,6 +34,9 @@ def main(argv: list[str]) -> int:
     """
     from fleet_unit import UnitError, WorkersUnit, read_unit
 
+    # Importing Dask and bokeh makes a million objects that stay; looking for garbage among them
+    # again and again is a sixth of the time. Each role turns it on when it has imported.
+    gc.disable()
     try:
         if len(argv) != 1:
             raise UnitError("usage: PYTHON -u launch.py UNIT.json")  # noqa: TRY301

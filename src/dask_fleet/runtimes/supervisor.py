@@ -75,6 +75,12 @@ def _quoted(text: str) -> str:
     return text.replace("%", "%%")
 
 
+def _value(text: str) -> str:
+    """Return the value of a variable as supervisord's own shlex reads it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_quoted(escaped)}"'
+
+
 @dataclass(frozen=True, slots=True)
 class SupervisorRuntime:
     """supervisord on the host.
@@ -145,10 +151,11 @@ files={_quoted(shlex.quote(places.deployed + "/programs"))}/*.conf
         # The digest makes the definition differ whenever anything differs that the unit is
         # started from, so that one `supervisorctl update` finds out what to restart.
         # startretries: a unit must not be given up on; the pause between tries grows by itself.
+        variables = (("DASK_FLEET_DIGEST", unit.digest), *unit.variables)
         return f"""\
 [program:{unit.name}]
 command={_quoted(shlex.join(unit.command))}
-environment=DASK_FLEET_DIGEST="{unit.digest}"
+environment={",".join(f"{name}={_value(value)}" for name, value in variables)}
 directory={_quoted(places.state)}
 autostart=true
 autorestart=true

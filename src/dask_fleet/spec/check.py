@@ -9,7 +9,7 @@ from dask_fleet.spec.check_memory import check_memory
 from dask_fleet.spec.check_ports import check_ports
 from dask_fleet.spec.check_workers import check_groups, check_names
 from dask_fleet.spec.configuration import nest
-from dask_fleet.spec.expand import ExpandedHost, scheduler_host
+from dask_fleet.spec.expand import SCHEDULER_NAME, ExpandedHost, scheduler_host
 from dask_fleet.spec.near import Speller
 
 if TYPE_CHECKING:
@@ -91,11 +91,13 @@ def _check_scheduler(
     path = ("scheduler", "host")
     if report.is_broken(*path):
         return None
-    if speller.vague and spec.scheduler.host is None:
-        return None
-    name = scheduler_host(spec, hosts)
+    name = spec.scheduler.host
+    if name is None and not speller.vague:
+        name = scheduler_host(spec, hosts)
+    elif name is None and SCHEDULER_NAME in hosts:
+        name = SCHEDULER_NAME
     if name is None:
-        if hosts:
+        if hosts and not speller.knows(SCHEDULER_NAME):
             report.add(
                 path,
                 "it is not said which host runs the scheduler",

@@ -38,7 +38,6 @@ def check_hosts(spec: Spec, report: Report) -> tuple[dict[str, ExpandedHost], tu
     vague = tuple(_BRACKETS.split(entry)[0] for entry in entries if entry not in spec.hosts)
     hosts: dict[str, ExpandedHost] = {}
     by_address: dict[str, str] = {}
-    unsure: set[str] = set()
     supervised = True
     if not spec.hosts and not vague:
         report.add(("hosts",), "there is no host", "name one, or leave the section out")
@@ -63,8 +62,6 @@ def check_hosts(spec: Spec, report: Report) -> tuple[dict[str, ExpandedHost], tu
                 )
             supervised = supervised and host.runtime is not None
         unfit = _unfit(entry, host, report)
-        if transport is None:
-            unsure.add(entry)
         if unfit or transport is None:
             update = {"transport": transport or "ssh", **unfit}
             host = host.model_copy(update=update)
@@ -74,13 +71,10 @@ def check_hosts(spec: Spec, report: Report) -> tuple[dict[str, ExpandedHost], tu
                 twice = twice or one.name
                 continue
             hosts[one.name] = one
-            if "address" in unfit:
+            if transport is None or "address" in unfit:
                 continue
             other = by_address.setdefault(one.address, one.name)
-            if other == one.name or entry in unsure:
-                continue
-            both_local = one.transport == hosts[other].transport == "local"
-            if not both_local and hosts[other].entry not in unsure:
+            if other != one.name and not one.transport == hosts[other].transport == "local":
                 shared = shared or other
         if twice:
             first = hosts[twice].entry

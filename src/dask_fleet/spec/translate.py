@@ -94,7 +94,10 @@ def report_validation(details: Sequence[Any], report: Report, *, quiet: bool) ->
         path = location[:-1] if at_key else location
         faults.append((path, at_key))
         unknown = error["type"] == "extra_forbidden"
-        follows = error["type"] == "missing" and report.is_broken(*path)
+        follows = (error["type"] == "missing" and report.is_broken(*path)) or (
+            # A list is short, too, when none of its items is right.
+            error["type"] == "too_short" and report.value(path) != []
+        )
         if not (at_key or unknown):
             report.spoil(path)
         if quiet or follows or report.value(path) is UNREADABLE:

@@ -178,12 +178,14 @@ CASES = [
     ),
     (
         "sizes",
-        "name: x\nworkers:\n  a: {memory_limit: 4}\n  b: {memory_limit: 4 XB}\n  c: {memory_limit: [1]}\n  d: {memory_limit: lots}\n",
+        HOSTS
+        + "workers:\n  a: {hosts: [vm-1], prefix: a, memory_limit: 4}\n  b: {hosts: [vm-2], prefix: b, memory_limit: 4 XB}\n"
+        "  c: {hosts: [vm-3], prefix: c, memory_limit: [1]}\n  d: {hosts: [vm-4], prefix: d, memory_limit: lots}\n",
         [
-            "fleet.yaml:3 workers.a.memory_limit: a size below 1 MiB: 4; write a number with its unit, such as 4 GiB",
-            'fleet.yaml:4 workers.b.memory_limit: "XB" is not a unit of memory; write a number and a unit, such as 4 GiB or 500 MB',
-            "fleet.yaml:5 workers.c.memory_limit: a list is not what is expected here; write a size with its unit, such as 4 GiB",
-            'fleet.yaml:6 workers.d.memory_limit: not a size: "lots"; write a number and a unit, such as 4 GiB or 500 MB',
+            "fleet.yaml:7 workers.a.memory_limit: a size below 1 MiB: 4; write a number with its unit, such as 4 GiB",
+            'fleet.yaml:8 workers.b.memory_limit: "XB" is not a unit of memory; write a number and a unit, such as 4 GiB or 500 MB',
+            "fleet.yaml:9 workers.c.memory_limit: a list is not what is expected here; write a size with its unit, such as 4 GiB",
+            'fleet.yaml:10 workers.d.memory_limit: not a size: "lots"; write a number and a unit, such as 4 GiB or 500 MB',
         ],
     ),
     (
@@ -267,7 +269,7 @@ CASES = [
     (
         "bad ranges",
         "name: x\nhosts:\n  a-[4-1]: {address: 10.0.0.1}\n  b-[01-100]: {address: 10.0.0.1}\n  c-[1-200000]: {address: 10.0.0.1}\n"
-        "  d-[x]: {address: 10.0.0.1}\n  e-[1: {address: 10.0.0.1}\n  f-[1-2,2]: {address: 10.0.0.1}\nscheduler: {host: a-1}\nworkers: {}\n",
+        "  d-[x]: {address: 10.0.0.1}\n  e-[1: {address: 10.0.0.1}\n  f-[1-2,2]: {address: 10.0.0.1}\nscheduler: {host: a-1}\nworkers: {a: {hosts: [b-3, g-1]}}\n",
         [
             'fleet.yaml:3 hosts["a-[4-1]"]: the range "4-1" runs backwards: "a-[4-1]"; write 1-4',
             'fleet.yaml:4 hosts["b-[01-100]"]: the ends of the range "01-100" differ in width: "b-[01-100]"; write 001-100',
@@ -275,7 +277,7 @@ CASES = [
             'fleet.yaml:6 hosts["d-[x]"]: "[x]" is not a range; write numbers and spans of numbers, as in [1-4,7]',
             'fleet.yaml:7 hosts["e-[1"]: "e-[1" has an unmatched bracket; write a range as [1-4]',
             'fleet.yaml:8 hosts["f-[1-2,2]"]: the range "[1-2,2]" has a number twice: "f-[1-2,2]"; write each number once',
-            'fleet.yaml:9 scheduler.host: unknown host "a-1"; add it under "hosts"',
+            'fleet.yaml:10 workers.a.hosts[1]: unknown host "g-1"; add it under "hosts"',
         ],
     ),
     (
@@ -454,7 +456,14 @@ CASES = [
         "too many workers",
         HOSTS
         + "workers:\n  a: {hosts: ['vm-[1-4]'], per_host: 21845}\n  b: {hosts: ['vm-[1-4]'], prefix: b, per_host: 21845}\n",
-        ["fleet.yaml:8 workers.b: there are more than 100,000 workers; make it several fleets"],
+        [
+            *(
+                f"fleet.yaml:7 workers.a.ports.{use}: ports run to {last}, and the last port there is is 65535; "
+                "begin lower, or take a smaller step, or count `per: host`"
+                for use, last in (("worker", 227450), ("nanny", 227451), ("dashboard", 227452))
+            ),
+            "fleet.yaml:8 workers.b: there are more than 100,000 workers; make it several fleets",
+        ],
     ),
     # Dask configuration
     (
@@ -503,11 +512,11 @@ workers:
 runtime: ${RUNTIME}
 """
     assert problems(text) == [
-        'fleet.yaml:1 name: "name" is missing; add "name: ..."',
         'fleet.yaml:1 nam: unknown key "nam"; did you mean "name"?',
         'fleet.yaml:3 hosts.sch.memory: not a size: "lots"; '
         "write a number and a unit, such as 4 GiB or 500 MB",
         'fleet.yaml:7 workers.bad.per_host: expected a whole number, got "abc"',
+        'fleet.yaml:7 workers.bad.hosts[0]: unknown host "vm-9"; did you mean "vm-2"?',
         'fleet.yaml:8 workers.good.hosts[0]: unknown host "vm-7"; did you mean "vm-2"?',
         "fleet.yaml:9 workers.large.memory_limit: 9 GiB is more than host "
         '"vm-2" has: 8 GiB; lower it, or write `auto`',
