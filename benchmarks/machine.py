@@ -56,8 +56,6 @@ class Bench:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         self.environ = {
             **kept,
-            # For a frozen copy of the source while colleagues work on the other.
-            **({"PYTHONPATH": path} if (path := os.environ.get("PYTHONPATH")) else {}),
             "XDG_STATE_HOME": str(self.place / "s"),
             "XDG_DATA_HOME": str(data_home),
             "NO_COLOR": "1",

@@ -185,10 +185,13 @@ def environment_python() -> Path:
 _given: set[int] = set()
 
 
-def free_ports(count: int, start: int = 31000) -> int:
-    """Return the first of ``count`` ports in a row that nobody listens on."""
+def free_ports(count: int, start: int = 20000) -> int:
+    """Return the first of ``count`` ports in a row that nobody listens on.
+
+    They lie below 32768, where Linux begins to take ports for outgoing connections.
+    """
     base = start
-    while base < 60000:
+    while base < 32000:
         block = range(base, base + count)
         if not _given & set(block) and all(_free(port) for port in block):
             _given.update(block)

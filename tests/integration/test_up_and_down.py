@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 
 from tests.integration.conftest import Desk, eventually, fleet_text, free_ports
 
@@ -69,3 +70,32 @@ def test_two_fleets_live_side_by_side(desk: Desk) -> None:
     desk.call("down", "--yes", "--file", str(two))
     assert {row["pid"] for row in desk.rows("--file", str(one)).values()} == pids
     eventually(lambda: desk.all_running("--file", str(one)), within=10, what="fleet one runs")
+
+
+def test_spill_and_logs_go_where_the_file_says_and_go_with_the_fleet(desk: Desk) -> None:
+    work, logs = desk.directory / "fast", desk.directory / "kept"
+    more = f"directories: {{work: {work}, logs: {logs}}}\n"
+    text = fleet_text("places", free_ports(40), workers=1, more=more)
+    desk.declare(text.replace("    nthreads: 1\n", "    nthreads: 2\n    resources: {GPU: 1}\n"))
+    desk.call("up", "--yes")
+    assert {path.name for path in (logs / "places").glob("*.log")} == {
+        "supervisord.log",
+        "dask-scheduler.log",
+        "dask-workers-default.log",
+    }
+    assert list((work / "places").iterdir())
+    assert desk.rows()["dask-worker-0001"]["nthreads"] == 2
+    python = desk.call("env", "--python").out.strip()
+    address = desk.call("env", "--address").out.strip()
+    code = (
+        "import sys, distributed\n"
+        "with distributed.Client(sys.argv[1]) as client:\n"
+        "    print(client.submit(lambda: 6 * 7, resources={'GPU': 1}).result(timeout=30))\n"
+    )
+    done = subprocess.run(
+        [python, "-c", code, address], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "42\n", done.stderr
+    desk.call("down", "--yes")
+    assert not (work / "places").exists()
+    assert not (logs / "places").exists()
