@@ -15,7 +15,7 @@ help: ## list what can be made
 
 # uv comes from PyPI like everything else; then it installs what uv.lock pins.
 $(UV):
-	@$(PYTHON) -m venv --clear .venv 2>/dev/null || { \
+	@$(PYTHON) -m venv --clear .venv >/dev/null 2>&1 || { \
 	  echo "python3 cannot make virtual environments; installing python3-venv" >&2; \
 	  ./scripts/debian.sh python3-venv && $(PYTHON) -m venv --clear .venv; }
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv

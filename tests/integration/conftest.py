@@ -6,6 +6,7 @@ checkout's ``.cache``; their names are digests, so what lies there can be truste
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -23,6 +24,11 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from dask_fleet.builder import build
+from dask_fleet.environment import resolve_environment
+from dask_fleet.places import Places
+from dask_fleet.spec import default_spec
+from dask_fleet.transports.local import LocalTransport
 from tests.conftest import REPOSITORY
 
 T = TypeVar("T")
@@ -172,14 +178,13 @@ def _desk(place: Path) -> Iterator[Desk]:
 
 @pytest.fixture(scope="session")
 def environment_python() -> Path:
-    """The interpreter of the xcube environment, made once."""
-    from dask_fleet.environment import resolve_environment
-    from dask_fleet.spec import default_spec
-
-    digest = resolve_environment(
+    """The interpreter of the xcube environment, made if it is not there yet."""
+    environment = resolve_environment(
         default_spec().environment, lambda path: Path(path).read_text(encoding="utf-8")
-    ).digest
-    return DATA_HOME / "dask-fleet" / "environments" / digest / "bin" / "python"
+    )
+    places = Places.below("/nowhere", str(DATA_HOME / "dask-fleet"), "tests")
+    asyncio.run(build(LocalTransport("this machine"), places, environment, lambda _: None))
+    return Path(places.interpreter(environment.digest))
 
 
 _given: set[int] = set()

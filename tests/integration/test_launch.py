@@ -8,9 +8,7 @@ import os
 import re
 import signal
 import socket
-import statistics
 import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -26,9 +24,9 @@ DEADLINE = 40.0
 
 
 @pytest.fixture(scope="session")
-def python() -> str:
-    """The interpreter of the fleet's environment."""
-    return os.environ.get("DASK_FLEET_TEST_PYTHON", sys.executable)
+def python(environment_python: Path) -> str:
+    """The interpreter of the fleet's environment, or another one to be tried."""
+    return os.environ.get("DASK_FLEET_TEST_PYTHON", str(environment_python))
 
 
 def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
@@ -520,7 +518,7 @@ def test_a_killed_labeller_restarts_the_unit(make: Callable[..., Fleet]) -> None
     assert workers.process.wait(20) == 1
 
 
-# -- method, speed, preload --------------------------------------------------------------
+# -- method, preload --------------------------------------------------------------
 
 
 def test_spawn_can_be_configured(make: Callable[..., Fleet]) -> None:
@@ -586,40 +584,6 @@ def test_forked_workers_have_their_own_random_numbers(make: Callable[..., Fleet]
     )
     assert got[0][0] != got[1][0]
     assert got[0][1] != got[1][1]
-
-
-LOCAL_CLUSTER = """
-if __name__ == "__main__":
-    from distributed import LocalCluster
-    cluster = LocalCluster(
-        n_workers=4, processes=True, threads_per_worker=1, dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-    )
-    assert len(cluster.scheduler.workers) == 4
-    print("up", flush=True)
-    cluster.close()
-"""
-
-
-def test_it_starts_faster_than_local_cluster(make: Callable[..., Fleet], tmp_path: Path) -> None:
-    script = tmp_path / "peer.py"
-    script.write_text(LOCAL_CLUSTER)
-    ours: list[float] = []
-    theirs: list[float] = []
-    for _ in range(3):
-        fleet = make(4)
-        began = time.monotonic()
-        fleet.up()
-        ours.append(time.monotonic() - began)
-        for launched in reversed(fleet.started):
-            launched.stop()
-        began = time.monotonic()
-        with subprocess.Popen([fleet.python, script], stdout=subprocess.PIPE, text=True) as peer:
-            assert peer.stdout is not None
-            assert peer.stdout.readline() == "up\n"
-            theirs.append(time.monotonic() - began)
-            peer.wait(DEADLINE)
-    assert statistics.median(ours) < statistics.median(theirs), (ours, theirs)
 
 
 # -- labels, titles, records -------------------------------------------------------------
