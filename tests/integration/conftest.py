@@ -69,6 +69,7 @@ class Desk:
     directory: Path
     environ: dict[str, str]
     files: list[Path] = field(default_factory=list)
+    interpreter: str = sys.executable
 
     @property
     def state(self) -> Path:
@@ -76,7 +77,7 @@ class Desk:
 
     @property
     def argv(self) -> list[str]:
-        return [sys.executable, "-m", "dask_fleet"]
+        return [self.interpreter, "-m", "dask_fleet"]
 
     def call(self, *words: str, status: int | None = 0, timeout: float = 240) -> Done:
         """Run ``dask-fleet WORDS`` to its end and check its exit status (any if ``None``)."""

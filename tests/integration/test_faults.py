@@ -182,6 +182,7 @@ def test_a_package_that_does_not_exist_is_named(desk: Desk) -> None:
 @pytest.fixture
 def small_disk(desk: Desk) -> Iterator[Path]:
     """A file system of 2 MiB that is almost full: a real ENOSPC. Mounting it needs root."""
+    assert os.geteuid() == 0, "mounting a small file system needs root: run `sudo make test`"
     place = desk.directory.parent / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], check=True)

@@ -57,6 +57,12 @@ def test_golden_files(name: str, places: Places):
         assert text == golden.read_text(encoding="utf-8"), f"compare with {golden}"
 
 
+@pytest.mark.parametrize("state", ["/srv/a ;b", "/srv/a #b"])
+def test_a_path_that_supervisord_would_cut_is_refused(state: str):
+    with pytest.raises(FleetError, match="for a comment"):
+        written(Places.below(state, "/data", "sst"), unit(PLACES))
+
+
 def read_by_supervisord(text: str) -> dict[str, dict[str, str]]:
     """Return the sections as supervisord's own parser reads them, ``%`` expanded."""
     from supervisor.options import UnhosedConfigParser

@@ -7,6 +7,7 @@ shell that started it. Its settings are described at http://supervisord.org/conf
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ STOP_SECONDS = 20
 _SOCKET_PATH_LIMIT = 107
 """Bytes of a Unix socket's path that Linux takes (``sun_path``, unix(7)), less supervisord's
 temporary suffix, which is checked apart."""
+
+_COMMENT = re.compile(r"\s[;#]")
 
 _STATES: dict[str, UnitState] = {
     "STOPPED": "stopped",
@@ -106,6 +109,12 @@ class SupervisorRuntime:
         self, places: Places, fleet: str, units: Sequence[UnitTarget]
     ) -> tuple[ManagedFile, ...]:
         """Return ``supervisord.conf`` and one program file for each unit."""
+        for place in (places.state, places.logs, places.environments):
+            if _COMMENT.search(place):
+                raise FleetError(
+                    f"supervisord takes the end of this path for a comment: {place}",
+                    "choose directories without ' ;' and ' #' in their names",
+                )
         socket = self._socket(places)
         if len(socket.encode()) + len(".1234567") > _SOCKET_PATH_LIMIT:
             raise FleetError(
