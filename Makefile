@@ -57,6 +57,7 @@ format: develop ## let ruff mend what it can
 .PHONY: bench
 bench: develop ## measure against LocalCluster, a script by hand and one process
 	@.venv/bin/python -m benchmarks
+	@.venv/bin/python scripts/figures.py
 
 .PHONY: lock
 lock: develop ## find the newest versions again: uv.lock and the xcube environment

@@ -36,26 +36,33 @@ if TYPE_CHECKING:
 __all__ = ["apply"]
 
 # Each record on standard input is a line "MODE SIZE PATH" and then SIZE bytes; the last line is
-# "end". Mode is set before content, and the name appears with the rename, so no reader ever sees
-# half a file; nor is one installed when the input breaks off because its sender was killed.
+# "end", and nothing gets its name before that was read, for the sender may have been killed. A
+# name appears with a rename, so no reader ever sees half a file. What is to be readable by others
+# becomes so only when it is whole. Programs are started sparingly: a fleet starts as fast as this.
 _INSTALL = """\
 set -eu
 umask 077
-whole=no place=
+removed=$# whole=no place=
 while read -r mode size path; do
   if [ "$mode" = end ]; then whole=yes; break; fi
   if [ "${path%/*}" != "$place" ]; then place=${path%/*}; mkdir -p "$place"; fi
-  : >"$path.dask-fleet-new"
-  if [ "$mode" != 600 ]; then chmod "$mode" "$path.dask-fleet-new"; fi
+  set -- "$@" "$path"
+  # One that a killed sender has left behind could be readable by others.
+  if [ -e "$path.dask-fleet-new" ]; then rm -f "$path.dask-fleet-new"; fi
   head -c "$size" >"$path.dask-fleet-new"
-  if [ "$(($(wc -c <"$path.dask-fleet-new")))" -ne "$size" ]; then
-    rm -f "$path.dask-fleet-new"
-    break
+  if [ "$mode" != 600 ]; then chmod "$mode" "$path.dask-fleet-new"; fi
+done
+count=0
+for path in "$@"; do
+  count=$((count + 1))
+  if [ "$count" -gt "$removed" ]; then
+    if [ $whole = yes ]; then mv "$path.dask-fleet-new" "$path"
+    else rm -f "$path.dask-fleet-new"
+    fi
+  elif [ $whole = yes ]; then rm -f "$path"
   fi
-  mv "$path.dask-fleet-new" "$path"
 done
 if [ $whole = no ]; then echo "the input broke off" >&2; exit 1; fi
-for path in "$@"; do rm -f "$path"; done
 """
 
 _STOP_GROUPS = f"""\

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import signal
+import stat
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from dask_fleet.actions import Plan, WriteFiles
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import CommandFailedError
-from dask_fleet.executor import apply
+from dask_fleet.executor import _install, apply
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
@@ -119,33 +122,30 @@ def test_input_that_breaks_off_anywhere_leaves_each_file_whole(tmp_path: Path):
         assert left(tmp_path) == []
 
 
-def test_killed_midway_leaves_the_old_file_whole(tmp_path: Path):
+def test_killed_midway_leaves_the_old_file_whole_and_the_next_one_mends_it(tmp_path: Path):
     path, second = tmp_path / "file", tmp_path / "second"
     path.write_text("old")
-    os.mkfifo(f"{second}.dask-fleet-new")  # the installer waits here until it is killed
-
-    async def work() -> None:
-        plan = Plan(
-            (),
-            (
-                (
-                    WriteFiles(
-                        "here", (ManagedFile(str(second), b"x"), ManagedFile(str(path), b"n"))
-                    ),
-                ),
-            ),
-        )
-        applying = asyncio.ensure_future(apply(plan, {"here": access(tmp_path)}, lambda _: None))
-        loop = asyncio.get_running_loop()
-        reader = await loop.run_in_executor(None, Path(f"{second}.dask-fleet-new").open)
-        applying.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await applying
-        reader.close()
-
-    asyncio.run(work())
+    files = (ManagedFile(str(path), b"new"), ManagedFile(str(second), b"secret" * 1000))
+    command = _install(files, ())
+    installer = subprocess.Popen(command.argv, stdin=subprocess.PIPE, start_new_session=True)
+    assert installer.stdin is not None
+    installer.stdin.write(command.stdin[:-2000])
+    installer.stdin.flush()
+    half = Path(f"{second}.dask-fleet-new")
+    deadline = time.monotonic() + 20
+    while not half.exists():
+        assert time.monotonic() < deadline, "the second file was never begun"
+    os.killpg(installer.pid, signal.SIGKILL)
+    installer.communicate(timeout=20)
     assert path.read_text() == "old"
     assert not second.exists()
+
+    half.chmod(0o644)  # what was left behind must not make a secret readable
+    write(tmp_path, *files)
+    assert path.read_text() == "new"
+    assert second.read_bytes() == files[1].content
+    assert stat.S_IMODE(second.stat().st_mode) == 0o600
+    assert left(tmp_path) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):

@@ -198,3 +198,13 @@ def test_every_decision_is_listed_and_has_its_four_parts() -> None:
         assert text.startswith(f"# {path.name[:4]}: ")
         for part in ("Context.", "Decision.", "Consequences.", "What would change our mind."):
             assert f"**{part}**" in text, f"{path.name}: {part}"
+
+
+def test_the_figures_in_readme_are_those_of_the_last_whole_benchmark() -> None:
+    spec = importlib.util.spec_from_file_location("figures", REPOSITORY / "scripts" / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    readme = figures.README.read_text(encoding="utf-8")
+    assert readme == figures.written(readme), "run `python scripts/figures.py`"
