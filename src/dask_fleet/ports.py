@@ -102,9 +102,11 @@ def foreign(
 ) -> tuple[PortInTheWay, ...]:
     """Return those of the ports that no process of the fleet itself holds.
 
-    A unit leads a process group of its own, so its workers are known by it.
+    A unit leads a process group of its own, so its workers are known by it. The runtime knows a
+    unit from its first moment, a record stands only when the ports are bound.
     """
     own = {record.pid for record in seen.records.values() if record.alive}
+    own |= {unit.pid for unit in seen.runtime.units.values() if unit.pid}
 
     def ours(port: PortInTheWay) -> bool:
         holder = holders.get(port.inode)

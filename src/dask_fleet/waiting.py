@@ -20,7 +20,7 @@ __all__ = ["until_registered"]
 
 _POLL_SECONDS = 0.05
 _GOOD_POLLS = 2
-_PAUSE_SECONDS = 0.03
+_PAUSE_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
 _CRASHING_LOOKS = 3
 """A unit that is found between two starts this many times running will not come up by itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,16 +35,47 @@ def test_a_wheel_holds_all_that_is_run_on_hosts_and_every_lock(wheel: Path) -> N
         assert wanted <= set(archive.namelist())
 
 
-def test_an_installed_wheel_brings_a_fleet_up(desk: Desk, wheel: Path, tmp_path: Path) -> None:
-    place = tmp_path / "venv"
-    program = uv.find_uv_bin()
-    subprocess.run(
-        [program, "venv", "--quiet", "--python", sys.executable, str(place)], check=True, timeout=60
-    )
-    install = [program, "pip", "install", "--quiet", "--python", str(place / "bin" / "python")]
-    subprocess.run([*install, str(wheel)], check=True, timeout=120)
-    desk.interpreter = str(place / "bin" / "python")
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Install the wheel, and what else is named, into an environment of its own."""
+
+    def install(*packages: str) -> Path:
+        place = tmp_path / "venv"
+        program = uv.find_uv_bin()
+        make = [program, "venv", "--quiet", "--python", sys.executable, str(place)]
+        subprocess.run(make, check=True, timeout=60)
+        python = place / "bin" / "python"
+        add = [program, "pip", "install", "--quiet", "--python", str(python)]
+        subprocess.run([*add, str(wheel), *packages], check=True, timeout=120)
+        return python
+
+    return install
+
+
+def test_an_installed_wheel_brings_a_fleet_up(desk: Desk, installed: Callable[..., Path]) -> None:
+    desk.interpreter = str(installed())
     desk.declare(fleet_text("installed", free_ports(40), workers=1))
     assert "1 worker registered" in desk.call("up", "--yes").out
     assert desk.all_running()
     desk.call("plan")
+
+
+@pytest.mark.parametrize("dask", ["dask==2023.5.0", "dask"])
+def test_it_plugs_into_old_and_new_dask_and_imports_neither_distributed_nor_xcube(
+    desk: Desk, installed: Callable[..., Path], dask: str
+) -> None:
+    python = installed(dask)
+    absent = "import importlib.util as u; print(u.find_spec('distributed') or u.find_spec('xcube'))"
+    command = [str(python.with_name("dask")), "fleet"]
+    for words in ([str(python), "-c", absent], [*command, "--help"], [*command, "check"]):
+        done = subprocess.run(
+            words,
+            cwd=desk.directory,
+            env=desk.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(("None", "Usage: dask fleet", "fleet local is well"))

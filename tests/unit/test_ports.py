@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dask_fleet.errors import PortHeldError
-from dask_fleet.ports import Holder, PortInTheWay, held_error, holders_script, read_holders
+from dask_fleet.observed import HostObserved, ProcessRecord, RuntimeObserved, UnitObserved
+from dask_fleet.ports import (
+    Holder,
+    PortInTheWay,
+    foreign,
+    held_error,
+    holders_script,
+    read_holders,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +57,34 @@ def test_one_error_names_every_port_of_a_host() -> None:
         "port 8786, which dask-scheduler needs, is held by `nginx` (pid 7)",
         "port 8787, which dask-scheduler needs, is held by a process that only root may look at",
     ]
+
+
+@pytest.mark.parametrize(
+    ("holder", "is_foreign"),
+    [
+        (Holder(40, 40, "/", "the unit itself, which the runtime knows"), False),
+        (Holder(41, 40, "/", "a worker in its group"), False),
+        (Holder(50, 50, "/", "an orphan, which its record knows"), False),
+        (Holder(60, 60, "/", "what a dead record named"), True),
+        (Holder(99, 99, "/", "somebody else"), True),
+        (None, True),
+    ],
+)
+def test_what_is_our_own(holder: Holder | None, is_foreign: bool) -> None:
+    def record(name: str, pid: int, alive: bool) -> ProcessRecord:
+        return ProcessRecord(name, name, "workers", pid, 0.0, 0, "d", {}, alive)
+
+    seen = HostObserved(
+        host="vm-1",
+        facts={},
+        exists=True,
+        files={},
+        unit_files={},
+        environments=frozenset(),
+        records={"orphan": record("orphan", 50, True), "dead": record("dead", 60, False)},
+        runtime=RuntimeObserved(True, 9, {"u": UnitObserved("u", "starting", 40)}),
+        listeners=(),
+    )
+    port = PortInTheWay("vm-1", "u", 8786, 1)
+    found = foreign([port], {1: holder} if holder else {}, seen)
+    assert found == ((port,) if is_foreign else ())

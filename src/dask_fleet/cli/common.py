@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import sys
@@ -80,6 +81,8 @@ def run(work: Coroutine[Any, Any, R]) -> R:
     """Run a use case to its end."""
     import asyncio
 
+    gc.freeze()  # what has been imported stays
+    gc.enable()
     return asyncio.run(work)
 
 
