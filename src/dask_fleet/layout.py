@@ -131,7 +131,7 @@ class Unit:
     """What a runtime keeps alive as one process tree.
 
     It is the scheduler, or all workers of one worker group on one host (one process with all
-    their nannies starts three times faster than one process for each).
+    their nannies starts faster than one process for each: `benchmarks/results`, part start).
     """
 
     name: str

@@ -228,7 +228,7 @@ def _listener(line: str) -> Listener | None:
 
 
 def _ipv6(raw: bytes) -> str:
-    import ipaddress  # 10 ms, and few hosts listen on IPv6
+    import ipaddress  # on the way of every command, and few hosts listen on IPv6
 
     address = ipaddress.IPv6Address(raw)
     return str(address.ipv4_mapped or address)

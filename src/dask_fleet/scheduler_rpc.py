@@ -2,7 +2,7 @@
 
 ``/json/identity.json`` is part of distributed's default routes
 (``distributed.http.scheduler.json``). It needs neither distributed in the tool's environment nor
-the versions of both to match, and it costs the scheduler 0.4 ms.
+the versions of both to match, and it is one of the cheapest pages that the scheduler has.
 """
 
 from __future__ import annotations

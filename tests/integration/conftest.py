@@ -95,6 +95,20 @@ class Desk:
             assert done.status == status, f"{words}: {done.status}\n{done.out}\n{done.err}"
         return done
 
+    def run(self, *argv: str, **variables: str) -> str:
+        """Run another program at this desk; return its output, which must end with status 0."""
+        done = subprocess.run(
+            argv,
+            cwd=self.directory,
+            env=self.environ | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
     def begin(self, *words: str) -> subprocess.Popen[str]:
         """Start ``dask-fleet WORDS`` in a process group of its own."""
         return subprocess.Popen(

@@ -106,17 +106,8 @@ def test_help_teaches(desk: Desk, words: tuple[str, ...]) -> None:
 
 def test_it_is_a_plug_in_of_the_dask_command(desk: Desk) -> None:
     dask = Path(sys.executable).with_name("dask")
-    done = subprocess.run(
-        [str(dask), "fleet", "check"],
-        cwd=desk.directory,
-        env=desk.environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "fleet local is well declared: 1 host, 4 workers" in done.stdout
+    out = desk.run(str(dask), "fleet", "check")
+    assert "fleet local is well declared: 1 host, 4 workers" in out
 
 
 def test_wrong_options_end_with_64(desk: Desk) -> None:

@@ -68,14 +68,5 @@ def test_it_plugs_into_old_and_new_dask_and_imports_neither_distributed_nor_xcub
     absent = "import importlib.util as u; print(u.find_spec('distributed') or u.find_spec('xcube'))"
     command = [str(python.with_name("dask")), "fleet"]
     for words in ([str(python), "-c", absent], [*command, "--help"], [*command, "check"]):
-        done = subprocess.run(
-            words,
-            cwd=desk.directory,
-            env=desk.environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(("None", "Usage: dask fleet", "fleet local is well"))
+        said = desk.run(*words)
+        assert said.startswith(("None", "Usage: dask fleet", "fleet local is well"))

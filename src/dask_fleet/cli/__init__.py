@@ -101,7 +101,7 @@ def fleet(ctx: click.Context, file: str | None) -> None:
 
 def main() -> None:
     """Run the command line as ``dask-fleet``."""
-    # Looking for garbage among what is being imported finds none and takes a tenth of a second
-    # from a command that takes three; `common.run` turns it on before the work begins.
+    # Looking for garbage among what is being imported finds none and costs time; `common.run`
+    # turns it on before the work begins.
     gc.disable()
     fleet.main(prog_name="dask-fleet", args=sys.argv[1:])

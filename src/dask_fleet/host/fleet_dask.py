@@ -35,7 +35,7 @@ def configure() -> None:
     """
     defaults = {
         "distributed.admin.log-format": LOG_FORMAT,
-        # Forks of a process that has imported everything start in 10 ms and share memory.
+        # Forks of a process that has imported everything start at once and share memory.
         "distributed.worker.multiprocessing-method": "forkserver",
     }
     for key, value in defaults.items():

@@ -69,7 +69,7 @@ def apply_environment(unit: Unit) -> None:
     """Give this process the unit's environment, by running the interpreter anew if needed.
 
     Variables such as ``PYTHONHASHSEED``, ``MALLOC_TRIM_THRESHOLD_`` or ``LD_PRELOAD`` have
-    no effect on a process that runs already. The second start costs some 20 ms, and
+    no effect on a process that runs already. The second start costs little, and
     nothing when the supervisor has set the same variables.
     """
     declared = dict(unit.environment)

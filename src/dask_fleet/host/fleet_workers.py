@@ -117,7 +117,7 @@ class _Workers:
 
         A nanny ends when its scheduler goes away, when its worker is retired, and when it
         cannot start the worker again. In each case a new nanny takes its place: that
-        takes 0.1 s, a new launcher 2 s.
+        costs a fork, a new launcher all its imports.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class _Workers:
         away = False
         said_at = 0.0
         # Dask pauses longer and longer between the tries of one `connect`, so that a long one
-        # finds a scheduler late that has just come up. Short ones find it within 0.1 s; they
+        # finds a scheduler late that has just come up. Short ones find it at once; they
         # grow only where the network is slow, not where the connection is refused.
         patience = SHORTEST_CONNECT
         # All workers of the unit share one look at the scheduler.

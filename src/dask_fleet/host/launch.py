@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     from fleet_unit import UnitError, WorkersUnit, read_unit
 
     # Importing Dask and bokeh makes a million objects that stay; looking for garbage among them
-    # again and again is a sixth of the time. Each role turns it on when it has imported.
+    # again and again takes time and frees nothing. Each role turns it on when it has imported.
     gc.disable()
     try:
         if len(argv) != 1:

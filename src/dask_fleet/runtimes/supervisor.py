@@ -42,8 +42,8 @@ _STATES: dict[str, UnitState] = {
 }
 """supervisord's states (http://supervisord.org/subprocess.html) in the words of the fleet."""
 
-# supervisorctl takes 0.15 s to start, most of it imports. This asks the same question over the
-# same socket in 0.03 s, which is what lets a second `up` end in less than half a second.
+# supervisorctl spends most of its time on imports. This asks the same question over the same
+# socket with next to none, and a second `up` with nothing to do is as fast as its look.
 _ASK = """\
 import socket, sys
 body = b"<methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>"
@@ -210,7 +210,7 @@ if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
         start = (rest if pid else text).find("<?xml")
         if start < 0:
             return RuntimeObserved(alive=False, pid=pid)
-        import xmlrpc.client  # a third of a no-op's imports; not needed when nothing answers
+        import xmlrpc.client  # brings http and ssl; not needed when nothing answers
         from xml.parsers.expat import ExpatError
 
         try:

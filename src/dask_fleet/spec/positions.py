@@ -87,7 +87,7 @@ class _Tags:
 
 
 def _loader(text: str) -> Any:
-    """Return a loader of a text; libyaml's when PyYAML has it, which is ten times faster."""
+    """Return a loader of a text; libyaml's when PyYAML has it, which is much faster."""
     base: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return cast("Any", type("Loader", (_Tags, base), {}))(text)
 
