@@ -316,6 +316,8 @@ def test_restart_gives_new_processes_with_the_same_ports(fleet: Desk) -> None:
 
 
 def test_an_environment_of_packages_and_then_of_its_lock(desk: Desk) -> None:
+    # Environments of its own: one that an earlier run has made would not be made again.
+    desk.environ["XDG_DATA_HOME"] = str(desk.directory / "data")
     base = free_ports(40)
     packages = "environment: {packages: [distributed==2025.1.0, tornado]}\n"
     desk.declare(fleet_text("older", base, workers=1, more=packages))
