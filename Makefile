@@ -34,9 +34,23 @@ develop: $(UV) ## install what tests, lint and benchmarks need
 	@touch $(VENV)
 
 .PHONY: test
-test: develop ## run every test, on real processes, a real browser and real data
-	@./scripts/debian.sh chromium
-	@.venv/bin/python -m pytest $(TESTS)
+test: develop ## run every test: real processes, a real browser, real data, booted hosts
+	@./scripts/debian.sh chromium openssh-server openssh-client nftables iproute2
+	@.venv/bin/python -m pytest --ignore=tests/vms
+	@$(MAKE) --no-print-directory test-vms
+
+.PHONY: test-vms
+test-vms: develop ## run the tests on booted hosts (root)
+	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
+	@.venv/bin/python -m lab --name test run -- .venv/bin/python -m pytest $(or $(TESTS),tests/vms)
+
+.PHONY: lab
+lab: develop ## boot a scheduler host and four worker hosts to play with (root)
+	@.venv/bin/python -m lab up
+
+.PHONY: lab-down
+lab-down: ## take the lab's hosts down, also after a crash
+	@$(PYTHON) -m lab down
 
 .PHONY: test-unit
 test-unit: develop ## run the tests that need nothing but Python

@@ -67,6 +67,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (f.FleetName, "name"),
     (f.GroupName, "name"),
     (f.Prefix, "name"),
+    (f.UserName, "name"),
     (f.HostPattern, "host or range"),
     (f.AddressPattern, "address or range"),
     (f.Address, "address"),

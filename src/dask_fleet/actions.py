@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
+    from dask_fleet.observed import HostSoftware
     from dask_fleet.target import ManagedFile
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "BuildEnvironment",
     "Change",
     "Plan",
+    "PrepareHost",
     "RemoveFleet",
     "RestartUnits",
     "StartRuntime",
@@ -42,13 +44,30 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class BuildEnvironment:
-    """Make the fleet's software environment on a host."""
+    """Make the fleet's software environment on a host.
+
+    Attributes
+    ----------
+    software : HostSoftware or None
+        What a host brings along to which wheels are shipped; None if it fetches them itself.
+    """
 
     host: str
     environment: Environment
+    software: HostSoftware | None = None
 
     def __str__(self) -> str:
         return f"make environment {self.environment.name} ({self.environment.digest})"
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareHost:
+    """Make the user and the directories that units need."""
+
+    host: str
+
+    def __str__(self) -> str:
+        return "make user and directories"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +130,19 @@ class RestartUnits:
 
 @dataclass(frozen=True, slots=True)
 class StopRuntime:
-    """Stop the runtime of the fleet and with it every unit."""
+    """Stop every unit, and the runtime too if it is the fleet's own.
+
+    Attributes
+    ----------
+    shown : str
+        What stops, in words.
+    """
 
     host: str
-    runtime: str
+    shown: str
 
     def __str__(self) -> str:
-        return f"stop {self.runtime} and its units"
+        return f"stop {self.shown}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +150,7 @@ class RemoveFleet:
     """Remove every file of the fleet from a host."""
 
     host: str
-    directories: tuple[str, ...]
+    paths: tuple[str, ...]
 
     def __str__(self) -> str:
         return "remove the fleet's files"
@@ -133,6 +158,7 @@ class RemoveFleet:
 
 Action = (
     BuildEnvironment
+    | PrepareHost
     | WriteFiles
     | StopProcesses
     | StartRuntime

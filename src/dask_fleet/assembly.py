@@ -1,36 +1,45 @@
-"""From a file to a `Fleet`: spec, layout, environment, and a way to each host."""
+"""From a file to a `Fleet`: spec, environment, and a way to each host."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dask_fleet import this_machine
-from dask_fleet.desired import host_target
+from dask_fleet.blueprint import Blueprint
 from dask_fleet.environment import resolve_environment
 from dask_fleet.errors import FleetError
 from dask_fleet.fleet import Fleet
-from dask_fleet.layout import THIS_MACHINE, HostFacts, lay_out
+from dask_fleet.layout import THIS_MACHINE, HostFacts
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
-from dask_fleet.spec import load
+from dask_fleet.spec.default import plain_default
 from dask_fleet.transports.local import LocalTransport
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
     from dask_fleet.layout import Host, Layout
+    from dask_fleet.runtimes.base import Runtime
+    from dask_fleet.spec.model import HostSpec, Spec
+    from dask_fleet.ssh_host import SshHost
+    from dask_fleet.transports.base import Transport
+    from dask_fleet.transports.ssh import SshConnections
 
 __all__ = ["Declared", "declare", "open_fleet"]
+
+_SYSTEM_ROOT = "/var/lib/dask-fleet"
+"""Where fleets and environments are on a host whose systemd runs them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """What a file says, checked and laid out; nothing is reached or started for it."""
 
+    spec: Spec
     layout: Layout
     environment: Environment
 
@@ -50,16 +59,36 @@ def declare(path: Path | None, environ: Mapping[str, str]) -> Declared:
     SpecError
         With every problem of the file, or of the lock file that it names.
     """
+    blueprint = _blueprint(path, environ)
+    return Declared(blueprint.spec, blueprint.layout(), blueprint.environment)
+
+
+def _blueprint(path: Path | None, environ: Mapping[str, str]) -> Blueprint:
     facts = HostFacts(cpus=this_machine.cpus(), memory=this_machine.memory())
-    spec = load(path, environ, host_memory={THIS_MACHINE: this_machine.memory()})
+    if path is None:
+        spec = plain_default()
+    else:
+        from dask_fleet.spec import load
+
+        spec = load(path, environ, host_memory={THIS_MACHINE: this_machine.memory()})
     base = path.parent if path else Path()
     environment = resolve_environment(
         spec.environment, lambda name: (base / name).read_text(encoding="utf-8")
     )
-    return Declared(lay_out(spec, {THIS_MACHINE: facts}), environment)
+    launcher = {
+        file.name: file.read_bytes()
+        for file in sorted((Path(__file__).parent / "host").glob("*.py"))
+    }
+    return Blueprint(spec, environment, launcher, {THIS_MACHINE: facts})
 
 
-def open_fleet(path: Path | None, environ: Mapping[str, str]) -> Fleet:
+def open_fleet(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    limit: Iterable[str] = (),
+    accept_new: bool = False,
+) -> Fleet:
     """Return the fleet that a file declares, with a way to each of its hosts.
 
     Parameters
@@ -68,46 +97,120 @@ def open_fleet(path: Path | None, environ: Mapping[str, str]) -> Fleet:
         A fleet.yaml; ``None`` is the fleet on this machine.
     environ : Mapping
         The caller's environment, for ``${VAR}``.
+    limit : iterable of str
+        Names of hosts, ranges or patterns such as ``dask-worker-*``: only these are looked at and
+        acted on. All of them if it is empty.
+    accept_new : bool
+        Whether the key of a host that was never reached before is accepted and remembered.
 
     Raises
     ------
     SpecError
         With every problem of the file.
     FleetError
-        A host needs a transport or a runtime that this version does not have.
+        A host needs a transport or a runtime that this version does not have, or nothing fits
+        ``limit``.
     """
-    declared = declare(path, environ)
-    layout, environment = declared.layout, declared.environment
-    launcher = {
-        file.name: file.read_bytes()
-        for file in sorted((Path(__file__).parent / "host").glob("*.py"))
-    }
-    names = dict.fromkeys([layout.scheduler.host, *(unit.host for unit in layout.units)])
-    hosts = {name: _access(layout, layout.hosts[name]) for name in names}
-    targets = [
-        host_target(layout, name, environment, access.places, access.runtime, launcher)
-        for name, access in hosts.items()
-    ]
-    return Fleet(layout, environment, hosts, targets)
+    blueprint = _blueprint(path, environ)
+    layout = blueprint.layout()
+    names = dict.fromkeys([layout.scheduler.host, *layout.hosts])
+    connections = _connections(blueprint, layout, accept_new=accept_new)
+    hosts: dict[str, HostAccess] = {}
+    for name in names:
+        host = layout.hosts[name]
+        if host.transport == "ssh" and connections is not None:
+            transport: Transport = connections.transport(name)
+        else:
+            transport = LocalTransport(name)
+        hosts[name] = _access(blueprint.spec, host, transport)
+    asked = frozenset(name for name, access in hosts.items() if access.remote)
+    blueprint = Blueprint(
+        blueprint.spec, blueprint.environment, blueprint.launcher, blueprint.known, asked
+    )
+    return Fleet(
+        blueprint,
+        hosts,
+        credentials=_credentials(layout.name),
+        connections=connections,
+        chosen=_chosen(list(hosts), limit),
+    )
 
 
-def _access(layout: Layout, host: Host) -> HostAccess:
+def _chosen(hosts: list[str], limit: Iterable[str]) -> frozenset[str]:
+    patterns = list(limit)
+    if not patterns:
+        return frozenset()
+    from dask_fleet.selection import select
+
+    return frozenset(select(hosts, patterns))
+
+
+def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
+    if host.runtime == "systemd":
+        from dask_fleet.runtimes.systemd import SystemdRuntime
+
+        for key, directory in (("work", host.work_directory), ("logs", host.log_directory)):
+            if directory and directory.startswith("~"):
+                raise FleetError(
+                    f"directories.{key}: {directory} is in a home, and {host.name} runs its"
+                    " processes as a system user that has none",
+                    "name an absolute directory, such as /data/dask",
+                )
+        places = Places.below(_SYSTEM_ROOT, _SYSTEM_ROOT, spec.name, work=host.work_directory)
+        runtime: Runtime = SystemdRuntime(spec.name, spec.user)
+        return HostAccess(transport, runtime, places, remote=host.transport == "ssh")
     if host.transport != "local" or host.runtime != "supervisor":
         raise FleetError(
             f"host {host.name}: transport {host.transport} with runtime {host.runtime}"
             " is not there yet",
-            "this version runs a fleet on this machine: give the host the address 127.0.0.1",
+            "hosts behind SSH run under systemd: leave `runtime` out",
         )
     places = Places.below(
         this_machine.state_root(),
         this_machine.data_root(),
-        layout.name,
+        spec.name,
         work=_home_expanded(host.work_directory),
         logs=_home_expanded(host.log_directory),
     )
     runtime = SupervisorRuntime(sys.executable, this_machine.variables())
-    return HostAccess(LocalTransport(host.name), runtime, places)
+    return HostAccess(transport, runtime, places)
 
 
 def _home_expanded(directory: str | None) -> str | None:
     return str(Path(directory).expanduser()) if directory else None
+
+
+def _connections(
+    blueprint: Blueprint, layout: Layout, *, accept_new: bool
+) -> SshConnections | None:
+    behind = [host for host in layout.hosts.values() if host.transport == "ssh"]
+    if not behind:
+        return None
+    from dask_fleet.spec.expand import expand_hosts
+    from dask_fleet.transports.ssh import SshConnections
+
+    expanded = expand_hosts(blueprint.spec)
+    hosts = {host.name: _ssh_host(host, expanded[host.name].spec) for host in behind}
+    return SshConnections(hosts, accept_new=accept_new)
+
+
+def _ssh_host(host: Host, declared: HostSpec) -> SshHost:
+    from dask_fleet.ssh_host import SshHost
+
+    ssh = declared.ssh
+    # An operator outside dials what clients dial, unless a jump host leads inside.
+    address = host.address if ssh and ssh.jump else host.external
+    if ssh is None:
+        return SshHost(host.name, address)
+    return SshHost(
+        host.name, address, ssh.user, ssh.port, ssh.identity_file, ssh.jump, sudo=ssh.sudo
+    )
+
+
+def _credentials(fleet: str) -> Callable[[Layout], Mapping[str, Mapping[str, bytes]]]:
+    def make(layout: Layout) -> Mapping[str, Mapping[str, bytes]]:
+        from dask_fleet.authority import credentials
+
+        return credentials(Path(this_machine.data_root()), fleet, layout)
+
+    return make

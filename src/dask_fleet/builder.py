@@ -6,6 +6,7 @@ and made again. Two builds of the same environment wait for each other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dask_fleet.command import Command
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.transports.base import Transport
 
-__all__ = ["build", "uv_program"]
+__all__ = ["SECONDS", "STAGES", "build", "make", "uv_program"]
 
-_SECONDS = 3600.0
+SECONDS = 3600.0
+"""After which making an environment counts as failed."""
 
-_STAGES = {
+STAGES: Mapping[int, tuple[str, str]] = {
     10: (
         "there is no room for it",
         "free space on that disk, or set XDG_DATA_HOME to a larger one",
@@ -132,15 +134,45 @@ async def build(transport: Transport, places: Places, environment: Environment, 
             environment.name,
         ),
         (content or "").encode(),
-        _SECONDS,
+        SECONDS,
     )
+    await make(transport, command, environment, STAGES, sink)
+
+
+async def make(
+    transport: Transport,
+    command: Command,
+    environment: Environment,
+    stages: Mapping[int, tuple[str, str]],
+    sink: Sink,
+) -> None:
+    """Run the command that makes an environment; what it says goes to ``sink``.
+
+    Parameters
+    ----------
+    transport : Transport
+        To the host.
+    command : Command
+        A script that ends with one of the statuses of ``stages`` when it fails.
+    environment : Environment
+        What it makes.
+    stages : Mapping
+        Fault and remedy of each exit status.
+    sink : callable
+        Takes a `Note` for each line.
+
+    Raises
+    ------
+    EnvironmentBuildError
+        With the last lines that were said and what to do.
+    """
     said: list[str] = []
     try:
         async for line in transport.lines(command):
             said.append(line)
             sink(Note(transport.host, line))
     except CommandFailedError as error:
-        fault, remedy = _STAGES.get(
+        fault, remedy = stages.get(
             error.status or 0, ("making it failed", "see the last lines above")
         )
         last = "\n".join(f"  | {line}" for line in said[-12:])

@@ -32,6 +32,11 @@ class Command:
         Program and arguments; never a line for a shell, never a secret.
     stdin : bytes
         Content for its standard input.
+    files : tuple of str
+        Paths of the operator's own files; what they hold follows ``stdin`` on standard input. It
+        is read piece by piece, so that a file may be larger than the memory.
+    title : str
+        What people read instead of a long ``argv``.
     timeout : float
         Seconds after which it is ended and counts as failed; `UNBOUNDED` for one that follows.
     """
@@ -39,9 +44,11 @@ class Command:
     argv: tuple[str, ...]
     stdin: bytes = b""
     timeout: float = 60.0
+    files: tuple[str, ...] = ()
+    title: str = ""
 
     def __str__(self) -> str:
-        return shlex.join(self.argv)
+        return self.title or shlex.join(self.argv)
 
 
 @dataclass(frozen=True, slots=True)

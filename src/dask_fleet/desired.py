@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, cast
 
-import yaml
-
+from dask_fleet.certificates import KEY_FILE, dask_configuration
 from dask_fleet.layout import Scheduler, Worker
 from dask_fleet.target import HostTarget, ManagedFile, UnitTarget, digest_of
 
@@ -17,7 +16,23 @@ if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.runtimes.base import Runtime
 
-__all__ = ["host_target"]
+__all__ = ["DEFAULTED", "TLS", "WORKER_DEFAULTS", "host_target"]
+
+WORKER_DEFAULTS: Mapping[str, str] = {
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "6640",
+}
+"""What the launcher (``host/fleet_process.py``) sets for workers, unless Dask's configuration or
+the fleet says otherwise. Set from the start, it saves the launcher from starting twice."""
+
+TLS = "tls"
+"""Directory of certificates among what is deployed."""
+
+DEFAULTED = "DASK_FLEET_DEFAULTED"
+"""The launcher's variable that names which of them are mere defaults."""
 
 
 def host_target(
@@ -27,6 +42,7 @@ def host_target(
     places: Places,
     runtime: Runtime,
     launcher: Mapping[str, bytes],
+    credentials: Mapping[str, bytes] | None = None,
 ) -> HostTarget:
     """Return everything that should be on a host.
 
@@ -44,19 +60,32 @@ def host_target(
         What runs its processes.
     launcher : Mapping of str to bytes
         The modules that start scheduler and workers there, by file name.
+    credentials : Mapping of str to bytes, optional
+        Certificates and the key of that host, by file name, if the fleet speaks TLS.
     """
-    configuration = ManagedFile(
-        f"{places.deployed}/dask.yaml",
-        yaml.safe_dump(dict(layout.dask_configuration), sort_keys=True).encode(),
+    if not layout.units_on(host):
+        return HostTarget(host, places, environment, (), ())
+    mode = 0o640 if runtime.reader else 0o600
+    certificates = tuple(
+        ManagedFile(f"{places.deployed}/{TLS}/{name}", content, mode, secret=name == KEY_FILE)
+        for name, content in sorted((credentials or {}).items())
     )
+    settings = layout.dask_configuration
+    if certificates:
+        settings = _merged(settings, dask_configuration(f"{places.deployed}/{TLS}"))
+    configuration = ManagedFile(f"{places.deployed}/dask.yaml", _yaml(settings), mode)
     programs = tuple(
-        ManagedFile(f"{places.deployed}/launcher/{name}", content)
+        ManagedFile(f"{places.deployed}/launcher/{name}", content, mode)
         for name, content in sorted(launcher.items())
     )
     shared = digest_of(
         environment.digest.encode(),
         configuration.content,
-        *(part for file in programs for part in (file.path.encode(), file.content)),
+        *(
+            part
+            for file in (*programs, *certificates)
+            for part in (file.path.encode(), file.content)
+        ),
     )
     units = tuple(
         _unit_target(layout, unit, environment, places, configuration.path, shared)
@@ -65,7 +94,8 @@ def host_target(
     files = (
         configuration,
         *programs,
-        *(unit.file() for unit in units),
+        *certificates,
+        *(unit.file(mode) for unit in units),
         *runtime.files(places, layout.name, units),
     )
     return HostTarget(host, places, environment, files, units)
@@ -121,12 +151,51 @@ def _unit_target(
             f"{places.deployed}/launcher/launch.py",
             path,
         ),
-        variables=(("DASK_CONFIG", configuration), ("PYTHONUNBUFFERED", "1")),
+        variables=(
+            ("DASK_CONFIG", configuration),
+            ("PYTHONUNBUFFERED", "1"),
+            *_worker_variables(layout, unit),
+        ),
         path=path,
         declared=declared | {"digest": digest},
         ports=tuple(ports),
         processes=tuple(process.name for process in unit.processes),
     )
+
+
+def _yaml(configuration: Mapping[str, object]) -> bytes:
+    if not configuration:
+        return b"{}\n"
+    import yaml
+
+    return yaml.safe_dump(dict(configuration), sort_keys=True).encode()
+
+
+def _merged(low: Mapping[str, object], high: Mapping[str, object]) -> dict[str, object]:
+    """Return both nested settings as one; where both say something, the second is right."""
+    merged = dict(low)
+    for key, value in high.items():
+        under = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            inner = cast("Mapping[str, object]", under), cast("Mapping[str, object]", value)
+            merged[key] = _merged(*inner)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _worker_variables(layout: Layout, unit: Unit) -> Iterator[tuple[str, str]]:
+    """Yield the defaults that the launcher would set, and the mark that says they are defaults."""
+    if unit.role != "workers":
+        return
+    defaults = {
+        name: value
+        for name, value in WORKER_DEFAULTS.items()
+        if name not in layout.environment_variables
+    }
+    yield from defaults.items()
+    if DEFAULTED not in layout.environment_variables:
+        yield DEFAULTED, ",".join(defaults)
 
 
 def _worker(worker: Worker, places: Places) -> dict[str, object]:

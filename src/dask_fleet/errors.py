@@ -5,6 +5,7 @@ Nothing branches on the text of a message; what a caller may want to know is an 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CommandFailedError",
     "DeadlineError",
     "EnvironmentBuildError",
+    "FindingsError",
     "FleetError",
     "JobError",
     "LeaseHeldError",
@@ -22,6 +24,7 @@ __all__ = [
     "SeveralErrors",
     "SpecError",
     "UnreachableHostError",
+    "together",
 ]
 
 EXIT_CHANGES = 2
@@ -153,6 +156,12 @@ class JobError(FleetError):
     exit_code = 10
 
 
+class FindingsError(FleetError):
+    """The doctor has found an error."""
+
+    exit_code = 11
+
+
 class SeveralErrors(FleetError):  # noqa: N818 - a collection of errors, not an error of its own
     """Failures of several hosts; every one is reported, none hides another."""
 
@@ -161,6 +170,12 @@ class SeveralErrors(FleetError):  # noqa: N818 - a collection of errors, not an 
         codes = {error.exit_code for error in errors}
         self.exit_code = codes.pop() if len(codes) == 1 else 1
         super().__init__("\n".join(str(error) for error in errors))
+
+
+def together(errors: Iterable[FleetError]) -> FleetError:
+    """Return one error that says what all of these say."""
+    every = tuple(errors)
+    return every[0] if len(every) == 1 else SeveralErrors(every)
 
 
 EXIT_CODES: tuple[tuple[int, str], ...] = (
@@ -175,6 +190,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (PortHeldError.exit_code, "a declared port is held by a process that is not the fleet's"),
     (CommandFailedError.exit_code, "a command on a host failed"),
     (JobError.exit_code, "a job that was run on the fleet failed"),
+    (FindingsError.exit_code, "`doctor` has found an error"),
     (EXIT_USAGE, "wrong option or argument"),
     (130, "interrupted; run `up` or `down` to go on"),
 )

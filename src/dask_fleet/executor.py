@@ -15,6 +15,7 @@ from dask_fleet.actions import (
     Action,
     BuildEnvironment,
     Plan,
+    PrepareHost,
     RemoveFleet,
     RestartUnits,
     StartRuntime,
@@ -25,45 +26,17 @@ from dask_fleet.actions import (
 )
 from dask_fleet.builder import build
 from dask_fleet.command import LIVES, Command, script
-from dask_fleet.errors import FleetError, SeveralErrors
+from dask_fleet.errors import EnvironmentBuildError, FleetError
 from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Sink
+from dask_fleet.installing import install
 from dask_fleet.journal import Journal
 
 if TYPE_CHECKING:
+    from dask_fleet.environment import Environment
+    from dask_fleet.observed import HostSoftware
     from dask_fleet.observer import HostAccess
-    from dask_fleet.target import ManagedFile
 
 __all__ = ["apply"]
-
-# Each record on standard input is a line "MODE SIZE PATH" and then SIZE bytes; the last line is
-# "end", and nothing gets its name before that was read, for the sender may have been killed. A
-# name appears with a rename, so no reader ever sees half a file. What is to be readable by others
-# becomes so only when it is whole. Programs are started sparingly: a fleet starts as fast as this.
-_INSTALL = """\
-set -eu
-umask 077
-removed=$# whole=no place=
-while read -r mode size path; do
-  if [ "$mode" = end ]; then whole=yes; break; fi
-  if [ "${path%/*}" != "$place" ]; then place=${path%/*}; mkdir -p "$place"; fi
-  set -- "$@" "$path"
-  # One that a killed sender has left behind could be readable by others.
-  if [ -e "$path.dask-fleet-new" ]; then rm -f "$path.dask-fleet-new"; fi
-  head -c "$size" >"$path.dask-fleet-new"
-  if [ "$mode" != 600 ]; then chmod "$mode" "$path.dask-fleet-new"; fi
-done
-count=0
-for path in "$@"; do
-  count=$((count + 1))
-  if [ "$count" -gt "$removed" ]; then
-    if [ $whole = yes ]; then mv "$path.dask-fleet-new" "$path"
-    else rm -f "$path.dask-fleet-new"
-    fi
-  elif [ $whole = yes ]; then rm -f "$path"
-  fi
-done
-if [ $whole = no ]; then echo "the input broke off" >&2; exit 1; fi
-"""
 
 _STOP_GROUPS = f"""\
 {LIVES}
@@ -79,8 +52,8 @@ done
 """
 
 
-async def apply(plan: Plan, hosts: Mapping[str, HostAccess], sink: Sink) -> None:
-    """Do what a plan says.
+async def apply(plan: Plan, hosts: Mapping[str, HostAccess], sink: Sink) -> dict[str, FleetError]:
+    """Do what a plan says, and return the failure of each host that had one.
 
     Parameters
     ----------
@@ -90,11 +63,6 @@ async def apply(plan: Plan, hosts: Mapping[str, HostAccess], sink: Sink) -> None
         How to reach each host.
     sink : callable
         Takes the events.
-
-    Raises
-    ------
-    FleetError
-        The failure of a host; `SeveralErrors` if there were several.
     """
     failed: dict[str, FleetError] = {}
     for phase in plan.phases:
@@ -106,27 +74,18 @@ async def apply(plan: Plan, hosts: Mapping[str, HostAccess], sink: Sink) -> None
             *(_act(hosts[host], actions, sink) for host, actions in by_host.items())
         )
         failed.update({host: e for host, e in zip(by_host, ended, strict=True) if e is not None})
-    if len(failed) == 1:
-        raise next(iter(failed.values()))
-    if failed:
-        raise SeveralErrors(tuple(failed.values()))
+    return failed
 
 
 async def _act(access: HostAccess, actions: list[Action], sink: Sink) -> FleetError | None:
     journal = Journal(access.transport, access.places.journal)
+    host = access.transport.host
     for action in actions:
         text = str(action)
-        host = access.transport.host
-        # What frees a host must work on one whose disk is full, and needs no record of itself.
-        recorded = not isinstance(action, (RemoveFleet, StopRuntime, StopProcesses))
         began = time.monotonic()
         sink(ActionStarted(host, text))
         try:
-            if recorded:
-                await journal.write("begin", action=text)
-            await _do(access, action, sink)
-            if recorded:
-                await journal.write("done", action=text)
+            await _do(access, action, journal, sink)
         except FleetError as error:
             sink(ActionFailed(host, text, error.message.splitlines()[0]))
             return error
@@ -134,30 +93,56 @@ async def _act(access: HostAccess, actions: list[Action], sink: Sink) -> FleetEr
     return None
 
 
-async def _do(access: HostAccess, action: Action, sink: Sink) -> None:
+async def _do(access: HostAccess, action: Action, journal: Journal, sink: Sink) -> None:
     runtime, places = access.runtime, access.places
+    # What frees a host must work on one whose disk is full, and needs no record of itself.
+    recorded = not isinstance(action, (RemoveFleet, StopRuntime, StopProcesses))
+
+    async def run(command: Command) -> None:
+        await access.transport.run(journal.around(command, str(action)) if recorded else command)
+
     match action:
-        case BuildEnvironment(environment=environment):
-            await build(access.transport, places, environment, sink)
+        case BuildEnvironment(environment=environment, software=software):
+            await journal.write("begin", str(action))
+            if software is None:
+                await build(access.transport, places, environment, sink)
+            else:
+                await _ship(access, environment, software, sink)
+            await journal.write("done", str(action))
         case WriteFiles(files=files, removed=removed):
-            await access.transport.run(_install(files, removed))
+            await run(install(files, removed, runtime.reader))
         case StopProcesses(processes=processes):
             pids = (str(pid) for _, pid in processes)
-            await access.transport.run(script(_STOP_GROUPS, *pids, timeout=60))
+            await run(script(_STOP_GROUPS, *pids, timeout=60))
+        case PrepareHost():
+            await run(runtime.prepare(places))
         case StartRuntime():
-            await access.transport.run(runtime.begin(places))
+            await run(runtime.begin(places))
         case StopRuntime():
-            await access.transport.run(runtime.end(places))
+            await run(runtime.end(places))
         case UpdateUnits(units=units):
-            await access.transport.run(runtime.update(places, units))
+            await run(runtime.update(places, units))
         case RestartUnits(units=units):
-            await access.transport.run(runtime.restart(places, units))
-        case RemoveFleet(directories=directories):
-            await access.transport.run(script('rm -rf -- "$@"', *directories))
+            await run(runtime.restart(places, units))
+        case RemoveFleet(paths=paths):
+            await run(script('rm -rf -- "$@"', *paths))
 
 
-def _install(files: tuple[ManagedFile, ...], removed: tuple[str, ...]) -> Command:
-    content = b"".join(
-        f"{file.mode:o} {len(file.content)} {file.path}\n".encode() + file.content for file in files
-    )
-    return Command(("sh", "-c", _INSTALL, "install", *removed), content + b"end\n")
+async def _ship(
+    access: HostAccess, environment: Environment, software: HostSoftware, sink: Sink
+) -> None:
+    """Gather the wheels that fit a host and make the environment there."""
+    from dask_fleet.interpreters import choose
+    from dask_fleet.platforms import HostPlatform
+    from dask_fleet.shipping import ship
+    from dask_fleet.wheels import gather_wheels
+
+    python = choose(software.interpreters, environment.python)
+    version = {one.path: one.version for one in software.interpreters}.get(python or "", "")
+    if python is None or software.glibc is None:
+        raise EnvironmentBuildError(
+            f"{access.transport.host}: it changed while it was looked at", "run it again"
+        )
+    platform = HostPlatform(software.machine, software.glibc, version)
+    wheelhouse = await gather_wheels(environment, platform, sink)
+    await ship(access.transport, access.places, environment, wheelhouse, python, sink)

@@ -7,29 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-from dask_fleet import executor, lease, planner
 from dask_fleet.actions import Plan
-from dask_fleet.errors import FleetError, SeveralErrors
+from dask_fleet.errors import FleetError, UnreachableHostError, together
 from dask_fleet.events import Sink
 from dask_fleet.inventory import Row, inventory
-from dask_fleet.observer import HostAccess, holders, look
+from dask_fleet.observer import HostAccess, Sight, holders, look
 from dask_fleet.ports import foreign, held_error, ports_in_the_way
 from dask_fleet.registration import faults
 from dask_fleet.scheduler_rpc import ask
 from dask_fleet.waiting import until_registered
 
 if TYPE_CHECKING:
+    from dask_fleet.blueprint import Blueprint
     from dask_fleet.environment import Environment
     from dask_fleet.layout import Layout
-    from dask_fleet.observed import HostObserved, SchedulerObserved
+    from dask_fleet.observed import SchedulerObserved
     from dask_fleet.target import HostTarget
 
 __all__ = ["Fleet", "Status", "Upped"]
+
+_FRESH_SECONDS = 2.0
+"""A look that is older than this is made again before anything is done on its word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,33 @@ class Status:
 
     rows: tuple[Row, ...]
     answers: bool
+    failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
 
 
 @dataclass(frozen=True, slots=True)
 class Upped:
-    """What an ``up`` did: the plan (empty when there was nothing to do) and how long it took."""
+    """What an ``up`` did: the plan (empty when there was nothing to do) and how long it took.
+
+    ``failures`` are those of hosts that it could not bring up; the others are as declared.
+    """
 
     plan: Plan
     seconds: float
     declined: bool = False
+    failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
+
+
+def _import_the_rest() -> None:
+    for name in ("executor", "history", "lease", "planner", "refusals"):
+        importlib.import_module(f"dask_fleet.{name}")
+
+
+class Closing(Protocol):
+    """What has something to give back."""
+
+    async def close(self) -> None:
+        """Give it back."""
+        ...
 
 
 class Fleet:
@@ -54,64 +76,112 @@ class Fleet:
 
     Parameters
     ----------
-    layout : Layout
-        Every process, address and port.
-    environment : Environment
-        What processes run in.
+    blueprint : Blueprint
+        What is declared.
     hosts : Mapping
-        How to reach each host that has processes, the scheduler's first.
-    targets : iterable of HostTarget
-        What should be on each of them.
+        How to reach each host, the scheduler's first.
+    credentials : callable
+        Returns the TLS files of each host for a layout; makes what is not there.
+    connections : Closing, optional
+        What is given back by `close`.
+    chosen : frozenset of str
+        The hosts that are looked at and acted on; all if it is empty.
     """
 
     def __init__(
         self,
-        layout: Layout,
-        environment: Environment,
+        blueprint: Blueprint,
         hosts: Mapping[str, HostAccess],
-        targets: Iterable[HostTarget],
+        *,
+        credentials: Callable[[Layout], Mapping[str, Mapping[str, bytes]]] = lambda _: {},
+        connections: Closing | None = None,
+        chosen: frozenset[str] = frozenset(),
     ) -> None:
-        self.layout = layout
-        self.environment = environment
+        self.blueprint = blueprint
+        self.layout = blueprint.layout()
         self.hosts = hosts
-        self.targets = tuple(targets)
+        self.chosen = chosen or frozenset(hosts)
+        self._credentials = credentials
+        self._connections = connections
 
     @property
-    def _scheduler(self) -> HostAccess:
+    def environment(self) -> Environment:
+        """What processes run in."""
+        return self.blueprint.environment
+
+    @property
+    def scheduler_access(self) -> HostAccess:
+        """How the scheduler's host is reached, which keeps the lease and the history."""
         return self.hosts[self.layout.scheduler.host]
 
     @property
     def interpreter(self) -> str:
         """The fleet's own Python, on the scheduler's host."""
-        return self._scheduler.places.interpreter(self.environment.digest)
+        return self.scheduler_access.places.interpreter(self.environment.digest)
 
-    async def look(self) -> dict[str, HostObserved]:
+    async def close(self) -> None:
+        """Give back every connection; the next call opens them anew."""
+        if self._connections is not None:
+            await self._connections.close()
+
+    async def look(self) -> Sight:
         """Return what is on each host."""
-        return await look(self.hosts.values())
+        return await look(access for name, access in self.hosts.items() if name in self.chosen)
+
+    async def _first_look(self) -> Sight:
+        """Look, and import meanwhile what is needed next: a command is as fast as its start."""
+        sight, _ = await asyncio.gather(self.look(), asyncio.to_thread(_import_the_rest))
+        return sight
 
     async def cluster(self) -> SchedulerObserved | None:
-        """Return what the scheduler says, or ``None`` if it does not answer."""
-        return await ask(self._scheduler.transport, self.layout.scheduler)
+        """Return what the scheduler says, or ``None`` if it does not answer.
 
-    async def plan(self) -> Plan:
-        """Return what ``up`` would do.
+        Raises
+        ------
+        UnreachableHostError
+            Its host does not answer either.
+        """
+        return await ask(self.scheduler_access.transport, self.layout.scheduler)
+
+    def targets(self, sight: Sight) -> tuple[HostTarget, ...]:
+        """Return what should be on each host that was seen."""
+        layout = self.blueprint.layout(sight.hosts)
+        seen = {name: access for name, access in self.hosts.items() if name in sight.hosts}
+        return self.blueprint.targets(
+            layout,
+            {name: access.places for name, access in seen.items()},
+            {name: access.runtime for name, access in seen.items()},
+            self._credentials(layout) if layout.tls else {},
+        )
+
+    async def plan(self) -> tuple[Plan, Sight]:
+        """Return what ``up`` would do, and what was seen.
 
         Raises
         ------
         PortHeldError
             A port that it needs is held by a process that is not the fleet's.
+        FleetError
+            A host is not fit for what it is to run.
         """
-        return await self.plan_from(await self.look())
+        sight = await self.look()
+        return await self.plan_from(sight), sight
 
-    async def plan_from(self, observed: Mapping[str, HostObserved]) -> Plan:
-        """Return what ``up`` would do about what was observed; see `plan`."""
+    async def plan_from(self, sight: Sight) -> Plan:
+        """Return what ``up`` would do about what was seen; see `plan`."""
+        targets = self.targets(sight)
+        from dask_fleet import planner
+        from dask_fleet.refusals import refusals
+
         runtimes = {name: access.runtime for name, access in self.hosts.items()}
-        plan = planner.plan_up(self.targets, observed, runtimes)
-        await self._check_ports(plan, observed)
+        if refused := refusals(targets, sight.hosts, runtimes):
+            raise together(refused)
+        plan = planner.plan_up(targets, sight.hosts, runtimes)
+        await self._check_ports(plan, targets, sight)
         return plan
 
-    async def _check_ports(self, plan: Plan, observed: Mapping[str, HostObserved]) -> None:
-        in_the_way = ports_in_the_way(plan, self.targets, observed)
+    async def _check_ports(self, plan: Plan, targets: Iterable[HostTarget], sight: Sight) -> None:
+        in_the_way = ports_in_the_way(plan, targets, sight.hosts)
         errors: list[FleetError] = []
         for host in dict.fromkeys(one.host for one in in_the_way):
             access = self.hosts[host]
@@ -119,14 +189,18 @@ class Fleet:
             held = await holders(access, [one.inode for one in here])
             if not all(one.inode in held for one in here):
                 # Nobody may be seen to hold a socket because it was closed meanwhile.
-                still = {one.inode for one in (await look([access]))[host].listeners}
+                again = (await look([access])).hosts.get(host)
+                still = {one.inode for one in again.listeners} if again else set[int]()
                 here = [one for one in here if one.inode in still]
-            if others := foreign(here, held, observed[host]):
+            if others := foreign(here, held, sight.hosts[host]):
                 errors.append(held_error(host, others, held))
-        if len(errors) == 1:
-            raise errors[0]
         if errors:
-            raise SeveralErrors(tuple(errors))
+            raise together(errors)
+
+    def _need(self, sight: Sight) -> None:
+        """Raise the failure of the scheduler's host, without which nothing can be changed."""
+        if self.layout.scheduler.host in sight.failures or not sight.hosts:
+            raise together(sight.failures.values())
 
     async def up(
         self,
@@ -137,6 +211,9 @@ class Fleet:
         break_lease: bool = False,
     ) -> Upped:
         """Bring the fleet up as declared and wait until the scheduler lists every worker.
+
+        A host that cannot be reached or fails is left out; the others are brought up, and the
+        failures are in what is returned.
 
         Parameters
         ----------
@@ -151,23 +228,56 @@ class Fleet:
 
         Raises
         ------
+        UnreachableHostError
+            The scheduler's host cannot be reached.
         LeaseHeldError, PortHeldError, EnvironmentBuildError, CommandFailedError, DeadlineError
         """
         began = time.monotonic()
-        plan = await self.plan_from(await self.look())
+        sight = await self._first_look()
+        looked = time.monotonic()
+        self._need(sight)
+        plan = await self.plan_from(sight)
+        failed = dict(sight.failures)
         if plan.empty:
-            if faults(self.layout, await self.cluster()):
-                await until_registered(self, sink, timeout)
-            return Upped(plan, time.monotonic() - began)
+            if faults(self.layout, await self.cluster(), self._expected(failed)):
+                await until_registered(self, sink, timeout, self._expected(failed))
+            return Upped(plan, time.monotonic() - began, failures=failed)
         if not confirm(plan):
-            return Upped(plan, time.monotonic() - began, declined=True)
-        async with self._lease("up", force=break_lease):
-            again = await self.plan_from(await self.look())
-            if again != plan and not again.empty and not confirm(again):
-                return Upped(again, time.monotonic() - began, declined=True)
-            await executor.apply(again, self.hosts, sink)
-            await until_registered(self, sink, timeout)
-        return Upped(plan, time.monotonic() - began)
+            return Upped(plan, time.monotonic() - began, declined=True, failures=failed)
+        async with self._lease("up", force=break_lease) as turn:
+            keeper = sight.hosts.get(self.layout.scheduler.host)
+            before = keeper.facts.get("turn", "") if keeper else None
+            if turn != before or time.monotonic() - looked > _FRESH_SECONDS:
+                sight = await self.look()
+                self._need(sight)
+                again = await self.plan_from(sight)
+                if again != plan and not again.empty and not confirm(again):
+                    return Upped(again, time.monotonic() - began, declined=True)
+                plan, failed = again, dict(sight.failures)
+            async with self._recorded("up", plan) as failed_in:
+                failed_in.update(failed)
+                from dask_fleet import executor
+
+                failed_in.update(await executor.apply(plan, self.hosts, sink))
+                if self.layout.scheduler.host in failed_in:
+                    raise together(failed_in.values())
+                await until_registered(self, sink, timeout, self._expected(failed_in))
+                failed = failed_in
+        return Upped(plan, time.monotonic() - began, failures=failed)
+
+    def _expected(self, failed: Iterable[str]) -> frozenset[str]:
+        """Return the hosts whose processes have to be as declared."""
+        return self.chosen - frozenset(failed)
+
+    def _recorded(
+        self, purpose: str, plan: Plan
+    ) -> contextlib.AbstractAsyncContextManager[dict[str, FleetError]]:
+        """Write into the history what is begun and how it ended."""
+        from dask_fleet import history
+
+        digests = (self.blueprint.digest, self.environment.digest, self.blueprint.release)
+        entry = history.Entry.begin(purpose, *digests, plan)
+        return history.recorded(self.scheduler_access, entry)
 
     async def down(
         self, *, confirm: Callable[[Plan], bool], sink: Sink, break_lease: bool = False
@@ -176,21 +286,32 @@ class Fleet:
 
         Raises
         ------
+        UnreachableHostError
+            The scheduler's host cannot be reached.
         LeaseHeldError, CommandFailedError
         """
         began = time.monotonic()
-        plan = self._down(await self.look())
+        sight = await self.look()
+        self._need(sight)
+        plan = self._down(sight)
+        failed = dict(sight.failures)
         if plan.empty:
-            return Upped(plan, time.monotonic() - began)
+            return Upped(plan, time.monotonic() - began, failures=failed)
         if not confirm(plan):
-            return Upped(plan, time.monotonic() - began, declined=True)
+            return Upped(plan, time.monotonic() - began, declined=True, failures=failed)
         async with self._lease("down", force=break_lease):
-            await executor.apply(self._down(await self.look()), self.hosts, sink)
-        return Upped(plan, time.monotonic() - began)
+            from dask_fleet import executor
 
-    def _down(self, observed: Mapping[str, HostObserved]) -> Plan:
+            sight = await self.look()
+            failed = dict(sight.failures)
+            failed.update(await executor.apply(self._down(sight), self.hosts, sink))
+        return Upped(plan, time.monotonic() - began, failures=failed)
+
+    def _down(self, sight: Sight) -> Plan:
+        from dask_fleet import planner
+
         return planner.plan_down(
-            observed,
+            sight.hosts,
             {name: access.runtime for name, access in self.hosts.items()},
             {name: access.places for name, access in self.hosts.items()},
         )
@@ -213,15 +334,20 @@ class Fleet:
         """
         began = time.monotonic()
         self.check_names(names)
-        plan = planner.plan_restart(self.targets, await self.look(), names)
+        sight = await self.look()
+        self._need(sight)
+        from dask_fleet import executor, planner
+
+        plan = planner.plan_restart(self.targets(sight), sight.hosts, names)
         if plan.empty:
             raise FleetError("nothing to restart: the fleet is not up", "dask fleet up")
         if not confirm(plan):
             return Upped(plan, time.monotonic() - began, declined=True)
-        async with self._lease("restart"):
-            await executor.apply(plan, self.hosts, sink)
-            await until_registered(self, sink, timeout)
-        return Upped(plan, time.monotonic() - began)
+        async with self._lease("restart"), self._recorded("restart", plan) as failed:
+            failed.update(sight.failures)
+            failed.update(await executor.apply(plan, self.hosts, sink))
+            await until_registered(self, sink, timeout, self._expected(failed))
+        return Upped(plan, time.monotonic() - began, failures=failed)
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise an error that lists what there is if a name is neither process nor unit."""
@@ -241,13 +367,26 @@ class Fleet:
 
     def _lease(
         self, purpose: str, *, force: bool = False
-    ) -> contextlib.AbstractAsyncContextManager[None]:
-        access = self._scheduler
+    ) -> contextlib.AbstractAsyncContextManager[str]:
+        from dask_fleet import lease
+
+        access = self.scheduler_access
         return lease.hold(
             access.transport, access.places.lease, f"dask fleet {purpose}", force=force
         )
 
     async def status(self) -> Status:
         """Return the inventory: what the hosts and the scheduler say, asked at once."""
-        observed, cluster = await asyncio.gather(self.look(), self.cluster())
-        return Status(inventory(self.layout, observed, cluster), cluster is not None)
+        sight, cluster = await asyncio.gather(self.look(), self._cluster_or_none())
+        layout = self.blueprint.layout(sight.hosts)
+        return Status(
+            inventory(layout, sight.hosts, cluster, sight.failures),
+            cluster is not None,
+            sight.failures,
+        )
+
+    async def _cluster_or_none(self) -> SchedulerObserved | None:
+        try:
+            return await self.cluster()
+        except UnreachableHostError:
+            return None  # the look at that host says so, in its row

@@ -10,13 +10,22 @@ from dask_fleet.layout import Worker
 from dask_fleet.registration import faults
 
 if TYPE_CHECKING:
+    from dask_fleet.errors import FleetError
     from dask_fleet.layout import Layout
     from dask_fleet.observed import HostObserved, ProcessRecord, RegisteredWorker, SchedulerObserved
 
 __all__ = ["Row", "RowState", "inventory", "totals"]
 
 RowState = Literal[
-    "running", "starting", "wrong", "crashing", "stopped", "down", "unsupervised", "paused"
+    "running",
+    "starting",
+    "wrong",
+    "crashing",
+    "stopped",
+    "down",
+    "unsupervised",
+    "paused",
+    "unreachable",
 ]
 
 
@@ -30,7 +39,8 @@ class Row:
         ``running``: alive and, for a worker, listed by the scheduler as declared;
         ``starting``: alive, not listed yet; ``wrong``: listed, but not as declared;
         ``paused``: listed, out of memory; ``crashing``: ends again and again; ``stopped``: by
-        hand; ``down``: not there; ``unsupervised``: alive, but nothing would restart it.
+        hand; ``down``: not there; ``unsupervised``: alive, but nothing would restart it;
+        ``unreachable``: its host does not answer.
     started : float or None
         Seconds since the epoch; ``None`` when it is not alive.
     uptime : float or None
@@ -69,6 +79,7 @@ def inventory(
     layout: Layout,
     observed: Mapping[str, HostObserved],
     cluster: SchedulerObserved | None,
+    failures: Mapping[str, FleetError] | None = None,
 ) -> tuple[Row, ...]:
     """Return a row for every declared process, in the order of the spec.
 
@@ -80,23 +91,31 @@ def inventory(
         What was seen on each host.
     cluster : SchedulerObserved or None
         What the scheduler says; ``None`` if it does not answer.
+    failures : Mapping, optional
+        Why hosts could not be looked at; their processes have rows all the same.
     """
     wrong = faults(layout, cluster)
     listed: Mapping[str, RegisteredWorker] = cluster.workers if cluster else {}
     rows: list[Row] = []
     for unit in layout.units:
-        seen = observed[unit.host]
-        now = float(seen.facts.get("clock", 0))
-        there = seen.runtime.units.get(unit.name)
+        if unit.host not in observed and unit.host not in (failures or {}):
+            continue  # a host that nobody asked for
+        seen = observed.get(unit.host)
+        now = float(seen.facts.get("clock", 0)) if seen else 0.0
+        there = seen.runtime.units.get(unit.name) if seen else None
         for process in unit.processes:
-            record = seen.records.get(process.name)
+            record = seen.records.get(process.name) if seen else None
             alive = record if record is not None and record.alive else None
             worker = listed.get(process.name)
             fault = wrong.get(process.name, "")
             registered = worker is not None if isinstance(process, Worker) else cluster is not None
-            state = _state(
-                seen.runtime.alive, there.state if there else None, alive, registered, fault
-            )
+            if seen is None:
+                state: RowState = "unreachable"
+                fault = (failures or {})[unit.host].message.splitlines()[0]
+            else:
+                state = _state(
+                    seen.runtime.alive, there.state if there else None, alive, registered, fault
+                )
             if state == "running" and worker is not None and worker.status == "paused":
                 state = "paused"
             host = layout.hosts[unit.host]

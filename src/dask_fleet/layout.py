@@ -39,6 +39,9 @@ THIS_MACHINE = "*"
 """Key of the facts that hold for every local host."""
 
 
+_LEAST_RESERVED = 512 * 2**20
+
+
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """What is known of a host beside the spec: CPUs, and memory in bytes."""
@@ -156,6 +159,8 @@ class Layout:
         Dask configuration beyond the defaults, nested, shipped to every host.
     environment_variables : Mapping
         Variables set for every process.
+    tls : bool
+        Whether processes speak TLS and nothing else.
     """
 
     name: str
@@ -168,6 +173,7 @@ class Layout:
     dashboard_url: str
     dask_configuration: Mapping[str, object]
     environment_variables: Mapping[str, str]
+    tls: bool = False
 
     def units_on(self, host: str) -> tuple[Unit, ...]:
         """Return the units of one host, the scheduler first."""
@@ -191,8 +197,9 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
     -----
     ``nthreads: auto`` is the host's CPUs divided by all its workers, at least one.
     ``memory_limit: auto`` is an equal share of what the explicit limits leave of the host's
-    memory. Dask's own rule (memory times threads over CPUs) gives out more than there is as soon
-    as a host has more workers than CPUs; what workers are on a host is known here.
+    memory, of which a host behind SSH keeps a sixteenth, and at least 512 MiB, for itself.
+    Dask's own rule (memory times threads over CPUs) gives out more than there is as soon as a
+    host has more workers than CPUs; what workers are on a host is known here.
     """
     known = facts or {}
     hosts = expand_hosts(spec)
@@ -211,6 +218,7 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
         workers = _workers(placement, hosts[placement.host], shares[placement.host])
         everyone.extend(workers)
         units.append(Unit(f"dask-workers-{placement.group}", placement.host, "workers", workers))
+    scheme = "tls" if spec.tls else "tcp"
     work, logs = spec.directories.work, spec.directories.logs
     return Layout(
         name=spec.name,
@@ -230,11 +238,12 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
         scheduler=scheduler,
         workers=tuple(everyone),
         units=tuple(units),
-        scheduler_address=_url("tcp", scheduler.contact, scheduler.port),
-        client_address=_url("tcp", scheduler.external, scheduler.port),
+        scheduler_address=_url(scheme, scheduler.contact, scheduler.port),
+        client_address=_url(scheme, scheduler.external, scheduler.port),
         dashboard_url=_url("http", scheduler.external, scheduler.dashboard_port) + "/status",
         dask_configuration=nest(spec.config)[0],
         environment_variables=dict(spec.variables),
+        tls=spec.tls,
     )
 
 
@@ -266,6 +275,8 @@ def _shares(
     total = sum(placement.spec.per_host for placement in placed)
     cpus = host.spec.cpus or facts.cpus or 1
     memory = host.spec.memory or facts.memory
+    if memory is not None and host.transport != "local":
+        memory -= max(_LEAST_RESERVED, memory // 16)
     threads = max(1, cpus // total)
     if memory is None:
         return threads, None

@@ -1,6 +1,8 @@
 """Mutual exclusion between operators: a file on the scheduler's host, renewed while they work.
 
-The record says who, from where and since when. A lease that was not renewed for ``TTL`` seconds
+The record says who, from where and since when. Beside it lies the *turn*, a word that each holder
+replaces: whoever finds it as a look has seen it knows that nobody was at work in between.
+ A lease that was not renewed for ``TTL`` seconds
 has expired; one whose process is dead has too, which is known at once when that process ran on
 the very host that keeps the lease (same boot, same pid namespace).
 """
@@ -36,7 +38,7 @@ _HELD = 3
 # util-linux, which every Debian, Ubuntu and Fedora has.
 _TAKE = f"""\
 set -eu
-lease=$1 ttl=$2 force=$3
+lease=$1 ttl=$2 force=$3 nonce=$4
 mkdir -p "${{lease%/*}}"
 exec 9<"${{lease%/*}}"
 flock -w 10 9
@@ -54,6 +56,8 @@ if [ -s "$lease" ] && [ "$force" = no ]; then
 fi
 umask 077
 cat >"$lease.new"
+if [ -f "$lease.turn" ]; then cat "$lease.turn"; fi
+echo "$nonce" >"$lease.turn"
 mv "$lease.new" "$lease"
 """
 
@@ -91,7 +95,7 @@ def _record(purpose: str, nonce: str) -> bytes:
 @contextlib.asynccontextmanager
 async def hold(
     transport: Transport, path: str, purpose: str, *, force: bool = False
-) -> AsyncGenerator[None]:
+) -> AsyncGenerator[str]:
     """Hold the lease of a fleet while the block runs.
 
     Parameters
@@ -105,13 +109,19 @@ async def hold(
     force : bool
         Whether to take it from its holder.
 
+    Yields
+    ------
+    str
+        The turn of whoever held it before; empty if nobody did.
+
     Raises
     ------
     LeaseHeldError
         Somebody else holds it.
     """
     nonce = secrets.token_hex(8)
-    take = _shell(_TAKE, path, str(TTL), "yes" if force else "no", stdin=_record(purpose, nonce))
+    words = (str(TTL), "yes" if force else "no", nonce)
+    take = _shell(_TAKE, path, *words, stdin=_record(purpose, nonce))
     outcome = await transport.run(take, check=False)
     if outcome.status == _HELD:
         raise LeaseHeldError(
@@ -120,10 +130,10 @@ async def hold(
             f" (a lease that is not renewed expires after {TTL} s)",
         )
     if outcome.status != 0:
-        await transport.run(take)  # once more, for the full report of the failure
+        outcome = await transport.run(take)  # once more, for the full report of the failure
     renewing = asyncio.create_task(_renew(transport, path, nonce))
     try:
-        yield
+        yield outcome.stdout.strip()
     finally:
         renewing.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_fleet.command import Command, script
+from dask_fleet.interpreters import LOOK as SOFTWARE
+from dask_fleet.interpreters import read_software
 from dask_fleet.observed import HostObserved, Listener, ProcessRecord
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ COMPLETE = ".dask-fleet-complete"
 
 _MARK = "#### "
 
-_PARTS = ("facts", "files", "units", "environments", "records", "listeners", "runtime")
+_PARTS = (
+    *("facts", "files", "units", "environments", "records", "listeners", "software", "runtime"),
+)
 
 _SHA256 = re.compile(r"(\\?)([0-9a-f]{64}) [ *](/.*)")
 _SOCKET = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) (\d+)")
@@ -38,6 +42,11 @@ echo "kernel $(uname -sr)"
 echo "cpus $(nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
 sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory_kib \\1/p' /proc/meminfo
 sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/memory_available_kib \\1/p' /proc/meminfo
+for path in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
+  if [ -r "$path" ]; then
+    awk '/^[0-9]+$/ { printf "cgroup_memory_kib %.0f\\n", $1 / 1024 }' "$path"
+  fi
+done
 echo "boot_id $(cat /proc/sys/kernel/random/boot_id)"
 echo "clock $(date +%s.%N)"
 sed -n 's/^btime /boot_time /p' /proc/stat
@@ -51,10 +60,11 @@ free_kib() {
 echo "disk_free_kib $(free_kib "$state")"
 echo "environments_free_kib $(free_kib "$environments")"
 if [ -d "$state" ]; then echo "exists 1"; fi
+if [ -f "$state.lease.turn" ]; then echo "turn $(cat "$state.lease.turn")"; fi
 mark files
 # Bytecode is Python's own business, and a file that is being installed is not there yet.
 if [ -d "$deployed" ]; then
-  find "$deployed" -type f ! -path '*/__pycache__/*' ! -name '*.dask-fleet-new' \\
+  find "$deployed" -type f ! -path '*/__pycache__/*' ! -path '*/.dask-fleet-new/*' \\
     -exec sha256sum {} +
 fi
 mark units
@@ -77,12 +87,21 @@ mark listeners
 for path in /proc/net/tcp /proc/net/tcp6; do
   if [ -r "$path" ]; then awk '$4 == "0A" { print $2, $10 }' "$path"; fi
 done
-mark runtime
 """
 
 
-def look_script(places: Places, runtime: Runtime) -> Command:
-    """Return the command that prints everything a plan needs to know about a host."""
+def look_script(places: Places, runtime: Runtime, *, software: bool = False) -> Command:
+    """Return the command that prints everything a plan needs to know about a host.
+
+    Parameters
+    ----------
+    places : Places
+        Directories there.
+    runtime : Runtime
+        What runs its processes.
+    software : bool
+        Whether interpreters and the C library are asked for, for shipping an environment.
+    """
     names = {
         "state": places.state,
         "deployed": places.deployed,
@@ -90,7 +109,10 @@ def look_script(places: Places, runtime: Runtime) -> Command:
         "environments": places.environments,
     }
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
-    return script(head + _LOOK + runtime.look(places), timeout=30)
+    extra = f"mark runtime\n{runtime.look(places)}"
+    if software:
+        extra = f"mark software\n{SOFTWARE}{extra}"
+    return script(head + _LOOK + extra, timeout=30)
 
 
 def read_look(host: str, text: str, runtime: Runtime) -> HostObserved:
@@ -106,17 +128,19 @@ def read_look(host: str, text: str, runtime: Runtime) -> HostObserved:
         The runtime whose part stands in it.
     """
     parts = _sections(text)
+    kept = runtime.read("\n".join(parts["runtime"]))
     listeners = (_listener(line) for line in parts["listeners"])
     facts = dict(line.split(" ", 1) for line in parts["facts"] if " " in line)
     return HostObserved(
         host=host,
         facts=facts,
         exists="exists" in facts,
-        files=dict(_files(parts["files"])),
+        files=dict(_files(parts["files"])) | dict(kept.files),
         unit_files=_unit_files(parts["units"]),
         environments=frozenset(parts["environments"]),
         records=_records(parts["records"], facts),
-        runtime=runtime.read("\n".join(parts["runtime"])),
+        runtime=kept,
+        software=read_software(parts["software"]) if parts["software"] else None,
         listeners=tuple(listener for listener in listeners if listener is not None),
     )
 

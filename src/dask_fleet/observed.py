@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
     "HostObserved",
+    "HostSoftware",
+    "Interpreter",
     "Listener",
     "ProcessRecord",
     "RegisteredWorker",
@@ -16,6 +19,8 @@ __all__ = [
     "UnitObserved",
     "UnitState",
 ]
+
+_GLIBC = re.compile(r"glibc (\d+)\.(\d+)")
 
 UnitState = Literal["running", "starting", "stopping", "stopped", "crashing", "absent"]
 
@@ -50,21 +55,77 @@ class ProcessRecord:
 
 @dataclass(frozen=True, slots=True)
 class UnitObserved:
-    """A unit as its runtime sees it; ``pid`` is 0 when it has none."""
+    """A unit as its runtime sees it; ``pid`` is 0 when it has none.
+
+    ``fault`` says what is not as it should be although it may run, such as a unit that would not
+    start at boot.
+    """
 
     name: str
     state: UnitState
     pid: int = 0
     detail: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeObserved:
-    """A runtime on a host, and its units by name."""
+    """A runtime on a host, and its units by name.
+
+    Attributes
+    ----------
+    alive : bool
+        Whether it takes commands.
+    files : Mapping of str to str
+        Path and SHA-256 of files of the fleet that lie where the runtime reads them.
+    prepared : bool
+        Whether the user and the directories are there that units need.
+    privileged : bool
+        Whether commands run with the rights that the runtime needs.
+    """
 
     alive: bool = False
     pid: int = 0
     units: Mapping[str, UnitObserved] = field(default_factory=dict[str, UnitObserved])
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    prepared: bool = True
+    privileged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A CPython on a host: its absolute path and its full version, such as ``3.11.2``."""
+
+    path: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.version})"
+
+
+@dataclass(frozen=True, slots=True)
+class HostSoftware:
+    """What a host brings along.
+
+    Attributes
+    ----------
+    machine : str
+        As ``uname -m`` says, such as ``x86_64``.
+    libc : str
+        ``glibc 2.36``, ``musl`` or ``unknown``.
+    interpreters : tuple of Interpreter
+        In the order in which they were found.
+    """
+
+    machine: str = ""
+    libc: str = "unknown"
+    interpreters: tuple[Interpreter, ...] = ()
+
+    @property
+    def glibc(self) -> tuple[int, int] | None:
+        """Version of the GNU C library; ``None`` when the host has another one."""
+        found = _GLIBC.fullmatch(self.libc)
+        return (int(found[1]), int(found[2])) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +153,8 @@ class HostObserved:
         What the runtime says.
     listeners : tuple of Listener
         Every listening TCP socket.
+    software : HostSoftware or None
+        What a host brings along, if that was asked for.
     """
 
     host: str
@@ -103,6 +166,7 @@ class HostObserved:
     records: Mapping[str, ProcessRecord]
     runtime: RuntimeObserved
     listeners: tuple[Listener, ...]
+    software: HostSoftware | None = None
 
 
 @dataclass(frozen=True, slots=True)

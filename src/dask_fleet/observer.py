@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dask_fleet.errors import FleetError
 from dask_fleet.look import look_script, read_look
 from dask_fleet.ports import holders_script, read_holders
 
@@ -17,32 +18,62 @@ if TYPE_CHECKING:
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.transports.base import Transport
 
-__all__ = ["HostAccess", "holders", "look"]
+__all__ = ["HostAccess", "Sight", "holders", "look"]
 
 
 @dataclass(frozen=True, slots=True)
 class HostAccess:
-    """How a host is reached, what runs its processes, and where its files are."""
+    """How a host is reached, what runs its processes, and where its files are.
+
+    Attributes
+    ----------
+    remote : bool
+        Whether it is another machine: its environment is shipped to it, and its own word on CPUs,
+        memory and interpreters counts.
+    """
 
     transport: Transport
     runtime: Runtime
     places: Places
+    remote: bool = False
 
 
-async def look(hosts: Iterable[HostAccess]) -> dict[str, HostObserved]:
-    """Return what was seen on each host, by name.
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look at all hosts has shown.
 
-    Raises
-    ------
-    FleetError
-        A host cannot be looked at.
+    Attributes
+    ----------
+    hosts : Mapping of str to HostObserved
+        Those that answered.
+    failures : Mapping of str to FleetError
+        Those that did not, and why.
     """
-    every = await asyncio.gather(*(_look(host) for host in hosts))
-    return {seen.host: seen for seen in every}
+
+    hosts: Mapping[str, HostObserved]
+    failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
 
 
-async def _look(access: HostAccess) -> HostObserved:
-    outcome = await access.transport.run(look_script(access.places, access.runtime))
+async def look(hosts: Iterable[HostAccess]) -> Sight:
+    """Return what was seen on each host; one that fails does not hold up the others."""
+    every = list(hosts)
+    seen = await asyncio.gather(*(_look(host) for host in every))
+    found: dict[str, HostObserved] = {}
+    failures: dict[str, FleetError] = {}
+    for access, one in zip(every, seen, strict=True):
+        if isinstance(one, FleetError):
+            failures[access.transport.host] = one
+        else:
+            found[access.transport.host] = one
+    return Sight(found, failures)
+
+
+async def _look(access: HostAccess) -> HostObserved | FleetError:
+    command = look_script(access.places, access.runtime, software=access.remote)
+    try:
+        outcome = await access.transport.run(command)
+    except FleetError as error:
+        return error
     return read_look(access.transport.host, outcome.stdout, access.runtime)
 
 

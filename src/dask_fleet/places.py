@@ -78,9 +78,19 @@ class Places:
         return f"{self.state}.lease"
 
     @property
+    def turn(self) -> str:
+        """The file that says which operator was at work last."""
+        return f"{self.lease}.turn"
+
+    @property
     def journal(self) -> str:
         """The file in which each apply is written down as it goes."""
         return f"{self.state}/journal.jsonl"
+
+    @property
+    def history(self) -> str:
+        """The file on the scheduler's host that says who changed what, and how it ended."""
+        return f"{self.state}/history.jsonl"
 
     def environment(self, digest: str) -> str:
         """Directory of one environment."""

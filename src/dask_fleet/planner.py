@@ -16,6 +16,7 @@ from dask_fleet.actions import (
     BuildEnvironment,
     Change,
     Plan,
+    PrepareHost,
     RemoveFleet,
     RestartUnits,
     StartRuntime,
@@ -45,6 +46,7 @@ class _Draft:
     """What becomes of one host: lines for people, and actions by phase."""
 
     host: str
+    first: bool = False
     changes: list[Change] = field(default_factory=list[Change])
     prepare: list[Action] = field(default_factory=list[Action])
     stop: list[Action] = field(default_factory=list[Action])
@@ -80,7 +82,8 @@ def _join(drafts: Iterable[_Draft]) -> Plan:
     phases = (
         tuple(action for draft in every for action in draft.prepare),
         tuple(action for draft in every for action in draft.stop),
-        tuple(action for draft in every for action in draft.run),
+        tuple(action for draft in every if draft.first for action in draft.run),
+        tuple(action for draft in every if not draft.first for action in draft.run),
     )
     return Plan(
         changes=tuple(change for draft in every for change in draft.changes),
@@ -89,17 +92,20 @@ def _join(drafts: Iterable[_Draft]) -> Plan:
 
 
 def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft:
-    draft = _Draft(target.host)
-    if target.environment.digest not in seen.environments:
+    draft = _Draft(target.host, any(unit.role == "scheduler" for unit in target.units))
+    if target.units and not seen.runtime.prepared:
+        draft.say("create", "user and directories", f"units under {runtime.name} need them")
+        draft.prepare.append(PrepareHost(target.host))
+    if target.units and target.environment.digest not in seen.environments:
         draft.say("create", f"environment {target.environment.name}", "it is not there")
-        draft.prepare.append(BuildEnvironment(target.host, target.environment))
+        draft.prepare.append(BuildEnvironment(target.host, target.environment, seen.software))
     changed = tuple(file for file in target.files if seen.files.get(file.path) != file.digest)
     declared = {file.path for file in target.files}
     removed = tuple(sorted(path for path in seen.files if path not in declared))
     own = runtime.own_files(target.places)
     rewritten = sorted(file.path for file in changed if file.path in own)
     if seen.runtime.alive and not rewritten:
-        _update(draft, target, seen, changed)
+        _update(draft, target, seen, changed, removed)
     else:
         _begin(draft, target, seen, runtime, rewritten)
     if changed or removed:
@@ -134,7 +140,7 @@ def _begin(
         draft.say("restart", runtime.name, f"pid {seen.runtime.pid} does not answer on its socket")
     orphans = _orphans(seen)
     if runs:
-        draft.stop.append(StopRuntime(target.host, runtime.name))
+        draft.stop.append(StopRuntime(target.host, runtime.shown))
     elif orphans:
         draft.stop.append(StopProcesses(target.host, orphans))
     left = dict(orphans)
@@ -156,7 +162,11 @@ def _begin(
 
 
 def _update(
-    draft: _Draft, target: HostTarget, seen: HostObserved, changed: tuple[ManagedFile, ...]
+    draft: _Draft,
+    target: HostTarget,
+    seen: HostObserved,
+    changed: tuple[ManagedFile, ...],
+    removed: tuple[str, ...],
 ) -> None:
     """Say what is to be done where the runtime runs: take over what differs.
 
@@ -170,7 +180,7 @@ def _update(
         if there is None:
             draft.say("create", unit.name, _contents(unit))
             update.append(unit.name)
-        elif reason := _outdated(unit, target, seen, changed):
+        elif reason := _outdated(unit, target, seen, _paths(changed, removed)):
             draft.say("change", unit.name, reason)
             update.append(unit.name)
         elif there.state == "stopped":
@@ -178,6 +188,9 @@ def _update(
             update.append(unit.name)
         elif there.state == "crashing":
             draft.say("restart", unit.name, f"it ends at once ({there.detail})")
+            update.append(unit.name)
+        elif there.fault:
+            draft.say("change", unit.name, there.fault)
             update.append(unit.name)
         elif record is not None and record.alive and record.digest != unit.digest:
             draft.say(
@@ -209,11 +222,14 @@ def _contents(unit: UnitTarget) -> str:
 
 
 def _outdated(
-    unit: UnitTarget, target: HostTarget, seen: HostObserved, changed: tuple[ManagedFile, ...]
+    unit: UnitTarget, target: HostTarget, seen: HostObserved, paths: Iterable[str]
 ) -> str:
-    """Return why the deployed definition of a unit differs, or nothing if it does not."""
-    paths = {file.path for file in changed}
-    definition = {path for path in paths if path.endswith(f"/{unit.name}.conf")}
+    """Return why the deployed definition of a unit differs, or nothing if it does not.
+
+    ``paths`` are those of files that differ or are too many.
+    """
+    paths = set(paths)
+    definition = {path for path in paths if _defines(path, unit.name)}
     if unit.path not in paths and not definition:
         return ""
     was = seen.unit_files.get(unit.path, {})
@@ -235,6 +251,13 @@ def _outdated(
     if len(reasons) > len(shown):
         shown.append(f"and {len(reasons) - len(shown)} more")
     return "; ".join(shown) or "its files were edited by hand"
+
+
+def _defines(path: str, unit: str) -> bool:
+    """Return whether a runtime reads this file for this unit."""
+    directory, _, name = path.rpartition("/")
+    service = f".{unit}.service"
+    return name == f"{unit}.conf" or name.endswith(service) or directory.endswith(f"{service}.d")
 
 
 def differences(was: Mapping[str, object], will: Mapping[str, object]) -> list[str]:
@@ -307,21 +330,23 @@ def plan_down(
     """Return what leaves nothing of the fleet on any host, environments excepted."""
     drafts: list[_Draft] = []
     for host, seen in observed.items():
-        draft = _Draft(host)
-        if seen.runtime.pid or seen.runtime.alive:
+        draft, runtime = _Draft(host), runtimes[host]
+        runs = seen.runtime.pid or (seen.runtime.alive and not runtime.resident)
+        if runs or seen.runtime.units or seen.runtime.files:
             for name in sorted(seen.runtime.units):
                 draft.say("stop", name, "the fleet goes down")
-            draft.say("stop", runtimes[host].name, "the fleet goes down")
-            draft.prepare.append(StopRuntime(host, runtimes[host].name))
+            if not runtime.resident:
+                draft.say("stop", runtime.name, "the fleet goes down")
+            draft.prepare.append(StopRuntime(host, runtime.shown))
         elif orphans := _orphans(seen):
             for name, pid in orphans:
-                draft.say("stop", name, f"pid {pid} runs without its {runtimes[host].name}")
+                draft.say("stop", name, f"pid {pid} runs without its {runtime.name}")
             draft.prepare.append(StopProcesses(host, orphans))
         if seen.exists:
             place = places[host]
             draft.say("remove", "files", f"everything below {place.state}")
-            directories = dict.fromkeys((place.work, place.logs, place.state))
-            draft.stop.append(RemoveFleet(host, tuple(directories)))
+            paths = dict.fromkeys((place.work, place.logs, place.state, place.turn))
+            draft.stop.append(RemoveFleet(host, tuple(paths)))
         drafts.append(draft)
     return _join(drafts)
 

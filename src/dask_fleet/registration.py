@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,23 +12,28 @@ if TYPE_CHECKING:
 __all__ = ["faults"]
 
 
-def faults(layout: Layout, seen: SchedulerObserved | None) -> dict[str, str]:
+def faults(
+    layout: Layout, seen: SchedulerObserved | None, hosts: Container[str] | None = None
+) -> dict[str, str]:
     """Return what is wrong with each process, by name; empty when all is as declared.
+
+    Only the scheduler and the workers of these hosts count; all if ``hosts`` is None.
 
     A worker counts only with the ports that were declared: Dask moves a dashboard to another
     port, with a warning and nothing more, when its own is taken.
     """
     scheduler = layout.scheduler
+    workers = [one for one in layout.workers if hosts is None or one.host in hosts]
     if seen is None:
         return {scheduler.name: "does not answer"} | {
-            worker.name: "not registered" for worker in layout.workers
+            worker.name: "not registered" for worker in workers
         }
     found: dict[str, str] = {}
     if seen.dashboard_port != scheduler.dashboard_port:
         found[scheduler.name] = (
             f"dashboard is on port {seen.dashboard_port}, declared is {scheduler.dashboard_port}"
         )
-    for worker in layout.workers:
+    for worker in workers:
         there = seen.workers.get(worker.name)
         fault = "not registered" if there is None else _fault(worker, there)
         if fault:

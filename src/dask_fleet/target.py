@@ -37,11 +37,14 @@ class ManagedFile:
         What it holds.
     mode : int
         Its permissions. Unit files hold environment variables, so they are for the owner alone.
+    secret : bool
+        Whether its content must not be shown.
     """
 
     path: str
     content: bytes = field(repr=False)
     mode: int = 0o600
+    secret: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -86,10 +89,10 @@ class UnitTarget:
     ports: tuple[tuple[str, int], ...]
     processes: tuple[str, ...]
 
-    def file(self) -> ManagedFile:
+    def file(self, mode: int) -> ManagedFile:
         """Return the unit file: one line of JSON, so that a shell script can print it."""
         text = json.dumps(self.declared, sort_keys=True, separators=(",", ":"))
-        return ManagedFile(self.path, text.encode() + b"\n")
+        return ManagedFile(self.path, text.encode() + b"\n", mode)
 
 
 @dataclass(frozen=True, slots=True)

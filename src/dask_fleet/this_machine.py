@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cpus", "data_root", "memory", "state_root", "variables"]
+__all__ = ["cache_root", "cpus", "data_root", "memory", "state_root", "variables"]
 
 _APPLICATION = "dask-fleet"
 
@@ -51,6 +51,13 @@ def data_root() -> str:
     import platformdirs
 
     return str(platformdirs.user_data_path(_APPLICATION))
+
+
+def cache_root() -> str:
+    """Return the platform's directory for what can be made again; ``XDG_CACHE_HOME`` moves it."""
+    import platformdirs
+
+    return str(platformdirs.user_cache_path(_APPLICATION))
 
 
 def variables() -> tuple[tuple[str, str], ...]:

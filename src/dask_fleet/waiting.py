@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dask_fleet.actions import Plan
-from dask_fleet.errors import DeadlineError
+from dask_fleet.errors import DeadlineError, UnreachableHostError
 from dask_fleet.events import Registered, Sink
+from dask_fleet.observer import Sight
 from dask_fleet.registration import faults
 
 if TYPE_CHECKING:
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["until_registered"]
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.025
+_AWAY_SECONDS = 0.05
 _GOOD_POLLS = 2
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.01
 _LOOK_SECONDS = 1.0
 _CRASHING_LOOKS = 3
 """A unit that is found between two starts this many times running will not come up by itself."""
 
 
-async def until_registered(fleet: Fleet, sink: Sink, timeout: float) -> None:
+async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: frozenset[str]) -> None:
     """Wait until the scheduler lists every worker as declared, several polls running.
 
     Then the hosts have the last word: the processes must be the ones just deployed, for a worker
@@ -40,56 +42,87 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float) -> None:
         Takes a `Registered` whenever the number of workers changes.
     timeout : float
         Seconds.
+    hosts : frozenset of str
+        Those whose processes count.
 
     Raises
     ------
     DeadlineError
         Naming every process that is not as declared, with the last words of its unit.
     """
-    scheduler, total = fleet.layout.scheduler.name, len(fleet.layout.workers)
+    scheduler = fleet.layout.scheduler.name
+    total = sum(worker.host in hosts for worker in fleet.layout.workers)
     deadline = time.monotonic() + timeout
     next_look = time.monotonic() + _LOOK_SECONDS
     crashing, told = 0, -1
     wrong: dict[str, str] = {}
     plan = Plan()
-    sight: asyncio.Task[dict[str, HostObserved]] | None = None
+    sight: asyncio.Task[Sight] | None = None
     while time.monotonic() < deadline and crashing < _CRASHING_LOOKS:
-        wrong = faults(fleet.layout, await fleet.cluster())
+        wrong = await _faults(fleet, hosts)
         missing = tuple(name for name in wrong if name != scheduler)
         if len(missing) != told:
             told = len(missing)
             sink(Registered(total - told, total, missing))
-        if len(missing) < total and sight is None:
-            # As soon as the first worker is there, its unit is: the look takes as long as the
-            # others need, and is made again if it came too early to see them all.
+        if scheduler not in wrong and sight is None:
+            # The launcher of a unit writes its record before its first worker starts, so a look
+            # may begin now: it takes as long as the workers need. One that came too early to see
+            # every record is made again.
             sight = asyncio.create_task(fleet.look())
         if not wrong:
-            wrong = await _polls(fleet, _GOOD_POLLS)
-            plan = await fleet.plan_from(await (sight or fleet.look()))
+            wrong = await _polls(fleet, hosts, _GOOD_POLLS)
+            seen = await (sight or fleet.look())
+            if not _recorded(fleet, seen, hosts):
+                seen = await fleet.look()
+            plan = await fleet.plan_from(_only(seen, hosts))
+            wrong |= dict.fromkeys(hosts & seen.failures.keys(), "does not answer")
             if plan.empty and not wrong:
                 return
             sight = None
         elif time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK_SECONDS
-            crashing = crashing + 1 if _crashing(await fleet.look()) else 0
-        await asyncio.sleep(_POLL_SECONDS)
+            crashing = crashing + 1 if _crashing((await fleet.look()).hosts) else 0
+        # Its processes need the CPUs that polling takes, most of all before the scheduler answers.
+        await asyncio.sleep(_AWAY_SECONDS if scheduler in wrong else _POLL_SECONDS)
     if sight is not None:
         sight.cancel()
     when = "its processes end at once" if crashing else f"not within {timeout:g} s"
     raise DeadlineError(
         f"the cluster is not as declared: {when}\n"
-        + "\n".join([*map(str, plan.changes), *await _last_words(fleet, wrong)]),
+        + "\n".join([*map(str, plan.changes), *await _last_words(fleet, hosts, wrong)]),
         "read `dask fleet logs`, correct what is wrong, and run `dask fleet up` again;"
         " it goes on from here",
     )
 
 
-async def _polls(fleet: Fleet, count: int) -> dict[str, str]:
+def _recorded(fleet: Fleet, seen: Sight, hosts: frozenset[str]) -> bool:
+    """Return whether every unit that runs was seen to have said what it was started from."""
+    return all(
+        (record := seen.hosts[unit.host].records.get(unit.name)) is not None and record.alive
+        for unit in fleet.layout.units
+        if unit.host in hosts and unit.host in seen.hosts
+    )
+
+
+def _only(seen: Sight, hosts: frozenset[str]) -> Sight:
+    return Sight({name: one for name, one in seen.hosts.items() if name in hosts})
+
+
+async def _faults(fleet: Fleet, hosts: frozenset[str]) -> dict[str, str]:
+    try:
+        return faults(fleet.layout, await fleet.cluster(), hosts)
+    except UnreachableHostError as error:
+        return faults(fleet.layout, None, hosts) | {
+            fleet.layout.scheduler.name: error.message.splitlines()[0]
+        }
+
+
+async def _polls(fleet: Fleet, hosts: frozenset[str], count: int) -> dict[str, str]:
     """Return the first faults that so many further polls find."""
     wrong: dict[str, str] = {}
     while count and not wrong:
         await asyncio.sleep(_PAUSE_SECONDS)
-        wrong = faults(fleet.layout, await fleet.cluster())
+        wrong = await _faults(fleet, hosts)
         count -= 1
     return wrong
 
@@ -102,16 +135,20 @@ def _crashing(observed: Mapping[str, HostObserved]) -> bool:
     )
 
 
-async def _last_words(fleet: Fleet, wrong: Mapping[str, str]) -> list[str]:
+async def _last_words(fleet: Fleet, hosts: frozenset[str], wrong: Mapping[str, str]) -> list[str]:
     """Return, for each unit with a fault, what is wrong in it and the end of its log."""
-    lines: list[str] = []
+    lines = [f"{host}: {wrong[host]}" for host in sorted(hosts & wrong.keys())]
     for unit in fleet.layout.units:
         bad = [process.name for process in unit.processes if process.name in wrong]
-        if not bad:
+        if not bad or unit.host in wrong or unit.host not in hosts:
             continue
         access = fleet.hosts[unit.host]
         command = access.runtime.log(access.places, unit.name, lines=40, follow=False)
-        tail = await access.transport.run(command, check=False)
+        try:
+            tail = await access.transport.run(command, check=False)
+        except UnreachableHostError as error:
+            lines.append(str(error))
+            continue
         shown = ", ".join(f"{name} {wrong[name]}" for name in bad[:6])
         lines.append(f"{unit.host}: {unit.name}: {shown}")
         lines.extend(f"  | {line}" for line in _without_repeats(tail.stdout.splitlines()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import stat
@@ -15,123 +16,131 @@ import pytest
 from dask_fleet.actions import Plan, WriteFiles
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import CommandFailedError
-from dask_fleet.executor import _install, apply
+from dask_fleet.executor import apply
+from dask_fleet.installing import STAGE, install
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
 from dask_fleet.target import ManagedFile
 from dask_fleet.transports.base import Transport
-from dask_fleet.transports.local import LocalTransport
+from tests.contract.conftest import MakeTransport, Through
 
 
-def access(place: Path, transport: Transport | None = None) -> HostAccess:
+@pytest.fixture
+def here(make_transport: MakeTransport) -> Transport:
+    return make_transport("here")
+
+
+def access(place: Path, transport: Transport) -> HostAccess:
     places = Places.below(f"{place}/state", f"{place}/data", "sst")
-    return HostAccess(transport or LocalTransport("here"), SupervisorRuntime("python3"), places)
+    return HostAccess(transport, SupervisorRuntime("python3"), places)
 
 
-def write(
-    place: Path, *files: ManagedFile, removed: tuple[str, ...] = (), via: Transport | None = None
-) -> None:
+def write(here: Transport, place: Path, *files: ManagedFile, removed: tuple[str, ...] = ()) -> None:
     plan = Plan((), ((WriteFiles("here", files, removed),),))
-    asyncio.run(apply(plan, {"here": access(place, via)}, lambda _: None))
+    asyncio.run(apply(plan, {"here": access(place, here)}, lambda _: None))
 
 
 def left(place: Path) -> list[str]:
-    return sorted(str(p.relative_to(place)) for p in place.rglob("*.dask-fleet-new"))
+    return sorted(str(p.relative_to(place)) for p in place.rglob(STAGE))
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o400])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"text\n", b"no end", bytes(range(256)) * 20_000, b"600 5 /x\nend\n" * 3],
-    ids=["empty", "text", "no line end", "5 MB", "like our own records"],
+    [b"", b"text\n", b"no end", bytes(range(256)) * 20_000, b"x" * 511],
+    ids=["empty", "text", "no line end", "5 MB", "a block of tar, nearly"],
 )
 @pytest.mark.parametrize(
     "name",
     ["plain", "new/directory/below", "with  spaces", "größe-日本", "it's $HOME `x` \\n *", "-n"],
 )
-def test_content_mode_and_name(tmp_path: Path, name: str, content: bytes, mode: int):
+def test_content_mode_and_name(
+    here: Transport, tmp_path: Path, name: str, content: bytes, mode: int
+):
     if len(content) > 1_000_000 and (mode != 0o600 or name != "plain"):
         content = content[:1000]  # the large one once is enough
     path = tmp_path / "etc" / name
-    write(tmp_path, ManagedFile(str(path), content, mode))
+    write(here, tmp_path, ManagedFile(str(path), content, mode))
     assert path.read_bytes() == content
     assert path.stat().st_mode & 0o7777 == mode
     assert left(tmp_path) == []
 
 
-def test_many_at_once_and_some_removed(tmp_path: Path):
+def test_many_at_once_and_some_removed(here: Transport, tmp_path: Path):
     gone = tmp_path / "etc" / "it's gone"
     gone.parent.mkdir()
     gone.touch()
     files = [ManagedFile(f"{tmp_path}/etc/{n}", b"x" * n) for n in range(50)]
-    write(tmp_path, *files, removed=(str(gone), f"{tmp_path}/etc/was never there"))
+    write(here, tmp_path, *files, removed=(str(gone), f"{tmp_path}/etc/was never there"))
     assert {p.name: p.stat().st_size for p in gone.parent.iterdir()} == {
         str(n): n for n in range(50)
     }
 
 
-def test_a_file_is_replaced_not_written_over(tmp_path: Path):
+def test_a_file_is_replaced_not_written_over(here: Transport, tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("old")
     with path.open() as reader:
-        write(tmp_path, ManagedFile(str(path), b"new"))
+        write(here, tmp_path, ManagedFile(str(path), b"new"))
         assert reader.read() == "old"
     assert path.read_text() == "new"
 
 
-def test_a_secret_stands_in_no_argv(tmp_path: Path):
-    class Watched(LocalTransport):
+def test_a_secret_stands_in_no_argv(here: Transport, tmp_path: Path):
+    class Watched(Through):
         seen = ""
 
         async def run(self, command: Command, *, check: bool = True) -> Outcome:
-            self.seen += str(command)
+            self.seen += " ".join(command.argv)
             return await super().run(command, check=check)
 
-    transport = Watched("here")
-    write(tmp_path, ManagedFile(f"{tmp_path}/file", b"correct-horse"), via=transport)
-    assert "dask-fleet-new" in transport.seen
+    transport = Watched(here)
+    write(transport, tmp_path, ManagedFile(f"{tmp_path}/file", b"correct-horse"))
+    assert STAGE in transport.seen
     assert "correct-horse" not in transport.seen
 
 
-class Cut(LocalTransport):
+class Cut(Through):
     """A transport whose input breaks off after so many bytes, as when its sender is killed."""
 
-    def __init__(self, length: int) -> None:
-        super().__init__("here")
+    def __init__(self, inner: Transport, length: int) -> None:
+        super().__init__(inner)
         self.length = length
 
     async def run(self, command: Command, *, check: bool = True) -> Outcome:
-        if b"600 " in command.stdin:
-            command = Command(command.argv, command.stdin[: self.length])
+        command = dataclasses.replace(command, stdin=command.stdin[: self.length])
         return await super().run(command, check=check)
 
 
-def test_input_that_breaks_off_anywhere_leaves_each_file_whole(tmp_path: Path):
+def test_input_that_breaks_off_anywhere_leaves_each_file_whole(here: Transport, tmp_path: Path):
     one, two, gone = tmp_path / "one", tmp_path / "two", tmp_path / "gone"
     files = [ManagedFile(str(one), b"1" * 30), ManagedFile(str(two), b"2" * 30)]
-    total = sum(len(f"600 30 {file.path}\n") + 30 for file in files)
-    for length in range(0, total + 4, 7):
+    # Three members, the last of them the mark, each with a block of its own and one of content.
+    total = 2 * (512 + 512) + 512
+    for length in (*range(0, total, 131), 512, 1024, 2048, total - 1):
         for path in (one, two, gone):
             path.write_bytes(b"old")
         with pytest.raises(CommandFailedError, match="broke off"):
-            write(tmp_path, *files, removed=(str(gone),), via=Cut(length))
+            write(Cut(here, length), tmp_path, *files, removed=(str(gone),))
         assert one.read_bytes() in (b"old", b"1" * 30)
         assert two.read_bytes() in (b"old", b"2" * 30)
         assert gone.exists()
         assert left(tmp_path) == []
 
 
-def test_killed_midway_leaves_the_old_file_whole_and_the_next_one_mends_it(tmp_path: Path):
+def test_killed_midway_leaves_the_old_file_whole_and_the_next_one_mends_it(
+    here: Transport, tmp_path: Path
+):
     path, second = tmp_path / "file", tmp_path / "second"
     path.write_text("old")
-    files = (ManagedFile(str(path), b"new"), ManagedFile(str(second), b"secret" * 1000))
-    command = _install(files, ())
+    files = (ManagedFile(str(path), b"new"), ManagedFile(str(second), b"secret" * 10_000))
+    command = install(files)
     installer = subprocess.Popen(command.argv, stdin=subprocess.PIPE, start_new_session=True)
     assert installer.stdin is not None
-    installer.stdin.write(command.stdin[:-2000])
+    installer.stdin.write(command.stdin[:30_000])
     installer.stdin.flush()
-    half = Path(f"{second}.dask-fleet-new")
+    half = tmp_path / STAGE / "second"
     deadline = time.monotonic() + 20
     while not half.exists():
         assert time.monotonic() < deadline, "the second file was never begun"
@@ -140,15 +149,16 @@ def test_killed_midway_leaves_the_old_file_whole_and_the_next_one_mends_it(tmp_p
     assert path.read_text() == "old"
     assert not second.exists()
 
-    half.chmod(0o644)  # what was left behind must not make a secret readable
-    write(tmp_path, *files)
+    half.parent.chmod(0o755)  # what was left behind must not make a secret readable
+    half.chmod(0o644)
+    write(here, tmp_path, *files)
     assert path.read_text() == "new"
     assert second.read_bytes() == files[1].content
     assert stat.S_IMODE(second.stat().st_mode) == 0o600
     assert left(tmp_path) == []
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+def test_a_place_that_cannot_be_written_is_named(here: Transport, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(CommandFailedError, match="file"):
-        write(tmp_path, ManagedFile(f"{tmp_path}/file/below", b"x"))
+        write(here, tmp_path, ManagedFile(f"{tmp_path}/file/below", b"x"))

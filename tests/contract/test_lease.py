@@ -19,7 +19,8 @@ import pytest
 from dask_fleet import lease
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import CommandFailedError, LeaseHeldError
-from dask_fleet.transports.local import LocalTransport
+from dask_fleet.transports.base import Transport
+from tests.contract.conftest import MakeTransport, Through
 
 T = TypeVar("T")
 
@@ -33,14 +34,19 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
+@pytest.fixture
+def here(make_transport: MakeTransport) -> Transport:
+    return make_transport("here")
+
+
 def hold(
-    path: Path, purpose: str = "dask fleet up", *, force: bool = False
+    here: Transport, path: Path, purpose: str = "dask fleet up", *, force: bool = False
 ) -> contextlib.AbstractAsyncContextManager[None]:
-    return lease.hold(LocalTransport("here"), str(path), purpose, force=force)
+    return lease.hold(here, str(path), purpose, force=force)
 
 
-async def record_while_held(path: Path, *, force: bool = False) -> dict[str, str]:
-    async with hold(path, force=force):
+async def record_while_held(here: Transport, path: Path, *, force: bool = False) -> dict[str, str]:
+    async with hold(here, path, force=force):
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -74,8 +80,8 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_it_says_who_what_and_since_when(path: Path):
-    record = run(record_while_held(path))
+def test_it_says_who_what_and_since_when(here: Transport, path: Path):
+    record = run(record_while_held(here, path))
     assert re.fullmatch(r"[^@]+@.+", record["who"])
     assert record["purpose"] == "dask fleet up"
     assert record["pid"] == str(os.getpid())
@@ -83,24 +89,24 @@ def test_it_says_who_what_and_since_when(path: Path):
     assert len(record["nonce"]) == 16
 
 
-def test_nobody_else_reads_it(path: Path):
+def test_nobody_else_reads_it(here: Transport, path: Path):
     async def work() -> int:
-        async with hold(path):
+        async with hold(here, path):
             return path.stat().st_mode & 0o777
 
     assert run(work()) == 0o600
 
 
-def test_nothing_is_left_when_it_is_given_back(path: Path):
-    run(record_while_held(path))
+def test_nothing_is_left_when_it_is_given_back(here: Transport, path: Path):
+    run(record_while_held(here, path))
     assert list(path.parent.iterdir()) == []
-    run(record_while_held(path))
+    run(record_while_held(here, path))
     assert list(path.parent.iterdir()) == []
 
 
-def test_it_is_given_back_when_the_work_fails(path: Path):
+def test_it_is_given_back_when_the_work_fails(here: Transport, path: Path):
     async def work() -> None:
-        async with hold(path):
+        async with hold(here, path):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -108,12 +114,12 @@ def test_it_is_given_back_when_the_work_fails(path: Path):
     assert not path.exists()
 
 
-def test_it_is_given_back_when_the_work_is_cancelled(path: Path):
+def test_it_is_given_back_when_the_work_is_cancelled(here: Transport, path: Path):
     async def work() -> None:
         inside = asyncio.Event()
 
         async def operator() -> None:
-            async with hold(path):
+            async with hold(here, path):
                 inside.set()
                 await asyncio.Event().wait()
 
@@ -127,10 +133,10 @@ def test_it_is_given_back_when_the_work_is_cancelled(path: Path):
     assert not path.exists()
 
 
-def test_a_live_process_holds_it(path: Path, holder: subprocess.Popen[str]):
+def test_a_live_process_holds_it(here: Transport, path: Path, holder: subprocess.Popen[str]):
     before = path.read_bytes()
     with pytest.raises(LeaseHeldError) as caught:
-        run(record_while_held(path))
+        run(record_while_held(here, path))
     assert f"(pid {holder.pid})" in caught.value.message
     assert "`dask fleet down`" in caught.value.message
     assert "--break-lease" in caught.value.remedy
@@ -139,23 +145,25 @@ def test_a_live_process_holds_it(path: Path, holder: subprocess.Popen[str]):
     assert not path.exists()
 
 
-def test_its_holder_was_killed(path: Path, holder: subprocess.Popen[str]):
+def test_its_holder_was_killed(here: Transport, path: Path, holder: subprocess.Popen[str]):
     holder.kill()
     holder.wait()
     assert path.exists()
-    assert run(record_while_held(path))["pid"] == str(os.getpid())
+    assert run(record_while_held(here, path))["pid"] == str(os.getpid())
     assert not path.exists()
 
 
-def test_its_holder_was_killed_and_nobody_has_buried_it(path: Path, holder: subprocess.Popen[str]):
+def test_its_holder_was_killed_and_nobody_has_buried_it(
+    here: Transport, path: Path, holder: subprocess.Popen[str]
+):
     holder.kill()
     os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
-    assert run(record_while_held(path))["pid"] == str(os.getpid())
+    assert run(record_while_held(here, path))["pid"] == str(os.getpid())
 
 
-def write(path: Path, *, age: float = 0, **other: str) -> str:
+def write(here: Transport, path: Path, *, age: float = 0, **other: str) -> str:
     """Write a record as another process would have, and return it."""
-    fields = run(record_while_held(path)) | {"nonce": "0" * 16, "who": "ann@desk"} | other
+    fields = run(record_while_held(here, path)) | {"nonce": "0" * 16, "who": "ann@desk"} | other
     path.write_text(json.dumps(fields) + "\n", encoding="utf-8")
     then = time.time() - age
     os.utime(path, (then, then))
@@ -180,43 +188,45 @@ def write(path: Path, *, age: float = 0, **other: str) -> str:
         "no such process", "pid of a later process", "unknown process there", "odd purpose",
     ],
 )  # fmt: skip
-def test_who_has_the_lease(path: Path, other: dict[str, str], age: float, held: bool):
-    before = write(path, age=age, **other)
+def test_who_has_the_lease(
+    here: Transport, path: Path, other: dict[str, str], age: float, held: bool
+):
+    before = write(here, path, age=age, **other)
     if held:
         with pytest.raises(LeaseHeldError, match="ann@desk"):
-            run(record_while_held(path))
+            run(record_while_held(here, path))
         assert path.read_text(encoding="utf-8") == before
     else:
-        assert run(record_while_held(path))["who"] != "ann@desk"
+        assert run(record_while_held(here, path))["who"] != "ann@desk"
 
 
 @pytest.mark.parametrize("content", ["not json\n", "[1]\n", "{}\n", '{"who": "a'])
-def test_a_record_that_nobody_can_read(path: Path, content: str):
-    write(path)
+def test_a_record_that_nobody_can_read(here: Transport, path: Path, content: str):
+    write(here, path)
     path.write_text(content, encoding="utf-8")
     with pytest.raises(LeaseHeldError, match="cannot be read") as caught:
-        run(record_while_held(path))
+        run(record_while_held(here, path))
     assert "--break-lease" in caught.value.remedy
     old = time.time() - lease.TTL - 20
     os.utime(path, (old, old))
-    assert run(record_while_held(path))["purpose"] == "dask fleet up"
+    assert run(record_while_held(here, path))["purpose"] == "dask fleet up"
 
 
-def test_an_empty_record_holds_nothing(path: Path):
+def test_an_empty_record_holds_nothing(here: Transport, path: Path):
     path.parent.mkdir()
     path.touch()
-    assert run(record_while_held(path))["purpose"] == "dask fleet up"
+    assert run(record_while_held(here, path))["purpose"] == "dask fleet up"
 
 
-def test_it_can_be_taken_by_force(path: Path, holder: subprocess.Popen[str]):
-    assert run(record_while_held(path, force=True))["pid"] == str(os.getpid())
+def test_it_can_be_taken_by_force(here: Transport, path: Path, holder: subprocess.Popen[str]):
+    assert run(record_while_held(here, path, force=True))["pid"] == str(os.getpid())
 
 
 def test_whoever_lost_it_does_not_give_back_the_other_ones(
-    path: Path, holder: subprocess.Popen[str]
+    here: Transport, path: Path, holder: subprocess.Popen[str]
 ):
     async def work() -> None:
-        async with hold(path, force=True):
+        async with hold(here, path, force=True):
             mine = path.read_bytes()
             await asyncio.get_running_loop().run_in_executor(None, holder.communicate, "")
             assert path.read_bytes() == mine
@@ -225,14 +235,14 @@ def test_whoever_lost_it_does_not_give_back_the_other_ones(
     assert not path.exists()
 
 
-def test_of_twenty_at_once_one_wins(path: Path):
+def test_of_twenty_at_once_one_wins(here: Transport, path: Path):
     async def work() -> list[str]:
         done = asyncio.Event()
         ended: list[str] = []
 
         async def operator() -> None:
             try:
-                async with hold(path):
+                async with hold(here, path):
                     ended.append("won")
                     await done.wait()
             except LeaseHeldError:
@@ -253,7 +263,7 @@ def test_of_twenty_at_once_one_wins(path: Path):
     assert not path.exists()
 
 
-class Failing(LocalTransport):
+class Failing(Through):
     """A transport that fails from the second command on, as a broken connection does."""
 
     commands = 0
@@ -266,12 +276,12 @@ class Failing(LocalTransport):
 
 
 def test_work_that_is_done_counts_although_the_lease_cannot_be_renewed_or_given_back(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Transport, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(lease, "TTL", 0)  # renew at every turn of the loop
 
     async def work() -> str:
-        transport = Failing("here")
+        transport = Failing(here)
         async with lease.hold(transport, str(path), "dask fleet up"):
             while transport.commands < 3:
                 await asyncio.sleep(0)
@@ -280,9 +290,11 @@ def test_work_that_is_done_counts_although_the_lease_cannot_be_renewed_or_given_
     assert run(work()) == "done"
 
 
-def test_it_is_renewed_while_the_work_lasts(path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_it_is_renewed_while_the_work_lasts(
+    here: Transport, path: Path, monkeypatch: pytest.MonkeyPatch
+):
     async def work() -> float:
-        async with hold(path):
+        async with hold(here, path):
             os.utime(path, (1, 1))
             while path.stat().st_mtime < 2:  # pytest-timeout is the deadline
                 await asyncio.sleep(0)
@@ -292,7 +304,7 @@ def test_it_is_renewed_while_the_work_lasts(path: Path, monkeypatch: pytest.Monk
     assert run(work()) == pytest.approx(time.time(), abs=60)
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path):
+def test_a_directory_that_cannot_be_made_is_named(here: Transport, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(CommandFailedError, match="file/fleets"):
-        run(record_while_held(tmp_path / "file" / "fleets" / "sst.lease"))
+        run(record_while_held(here, tmp_path / "file" / "fleets" / "sst.lease"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import sys
@@ -13,17 +14,11 @@ from typing import Any, TypeVar
 import pytest
 
 from dask_fleet.command import Command, script
-from dask_fleet.errors import CommandFailedError
+from dask_fleet.errors import CommandFailedError, FleetError
 from dask_fleet.transports.base import Transport
-from dask_fleet.transports.local import LocalTransport
 
 T = TypeVar("T")
 MIB = 1 << 20
-
-
-@pytest.fixture(params=[LocalTransport])
-def transport(request: pytest.FixtureRequest) -> Transport:
-    return request.param("vm-1")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -124,8 +119,6 @@ def test_a_script_and_its_parameters(transport: Transport):
 def test_standard_input_arrives_byte_by_byte(transport: Transport):
     every = bytes(range(256)) * 10
     outcome = run(transport.run(Command(("sha256sum",), every)))
-    import hashlib
-
     assert outcome.stdout.split()[0] == hashlib.sha256(every).hexdigest()
 
 
@@ -307,3 +300,45 @@ def test_lines_of_a_command_that_outruns_its_time_end_with_an_error(transport: T
         return seen
 
     assert run(read()) == ["one"]
+
+
+# Files of the operator as input.
+
+
+def test_files_follow_standard_input(transport: Transport, tmp_path: Path):
+    small, large = tmp_path / "small file", tmp_path / "large"
+    small.write_bytes(b"small\n")
+    large.write_bytes(bytes(range(256)) * (5 * MIB // 256))
+    command = Command(("sha256sum",), b"first\n", files=(str(small), str(large), str(small)))
+    content = b"first\nsmall\n" + large.read_bytes() + b"small\n"
+    expected = hashlib.sha256(content).hexdigest()
+    assert run(transport.run(command)).stdout.split()[0] == expected
+    assert run(lines_of(transport, command))[0].split()[0] == expected
+
+
+def test_files_that_cannot_be_read_are_named_before_anything_is_started(
+    transport: Transport, tmp_path: Path
+):
+    there = tmp_path / "there"
+    there.write_text("content")
+    missing = (str(tmp_path / "one"), str(there), str(tmp_path / "two"), str(tmp_path))
+    command = Command(("touch", str(tmp_path / "begun")), files=missing)
+    for attempt in (transport.run(command), lines_of(transport, command)):
+        with pytest.raises(FleetError) as caught:
+            run(attempt)
+        text = str(caught.value)
+        assert f"{tmp_path}/one cannot be read" in text
+        assert f"{tmp_path}/two cannot be read" in text
+        assert f"{tmp_path} is a directory" in text
+        assert "there cannot" not in text
+        assert caught.value.remedy
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_command_that_ends_before_it_has_read_its_files(transport: Transport, tmp_path: Path):
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(200 * MIB)  # sparse
+    command = Command(("head", "-c", "3"), b"yes", files=(str(large),))
+    assert run(transport.run(command)).stdout == "yes"
+    assert run(lines_of(transport, command)) == ["yes"]

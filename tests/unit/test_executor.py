@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncIterator
 
 import pytest
@@ -20,7 +21,7 @@ from dask_fleet.actions import (
     WriteFiles,
 )
 from dask_fleet.command import Command, Outcome
-from dask_fleet.errors import CommandFailedError, SeveralErrors, UnreachableHostError
+from dask_fleet.errors import CommandFailedError, SeveralErrors, UnreachableHostError, together
 from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Event
 from dask_fleet.executor import apply
 from dask_fleet.observer import HostAccess
@@ -45,19 +46,28 @@ class Fake:
     async def run(self, command: Command, *, check: bool = True) -> Outcome:
         assert check
         await asyncio.sleep(0)
-        if JOURNAL in command.argv:
+        argv = command.argv
+        if JOURNAL in argv:
             if self.full:
                 raise CommandFailedError(self.host, JOURNAL, 1, "No space left on device")
-            entry = json.loads(command.stdin)
-            self.journal.append((entry["what"], entry["action"]))
-            return Outcome(0, "", "")
-        text = f"{command} {command.stdin.decode()}"
+            assert argv[4] == PLACES.journal
+            begin, done, *argv = argv[5:]
+            self._note(begin)
+        else:
+            done = ""
+        text = f"{shlex.join(argv)} {command.stdin.decode()}"
         assert self.told, f"{self.host} was not told of {text}"
         word = self.told.pop(0)
         assert word.lstrip("!") in text
         if word.startswith("!"):
             raise CommandFailedError(self.host, word, 1, "it broke")
+        if done:
+            self._note(done)
         return Outcome(0, "", "")
+
+    def _note(self, line: str) -> None:
+        entry = json.loads("{" + line)
+        self.journal.append((entry["what"], entry["action"]))
 
     def lines(self, command: Command) -> AsyncIterator[str]:
         raise AssertionError(f"{self.host} was not told of {command}")
@@ -73,7 +83,9 @@ def go(plan: Plan, *transports: Fake) -> list[Event]:
     events: list[Event] = []
     hosts = {one.host: HostAccess(one, RUNTIME, PLACES) for one in transports}
     try:
-        asyncio.run(apply(plan, hosts, events.append))
+        failed = asyncio.run(apply(plan, hosts, events.append))
+        if failed:
+            raise together(failed.values())
     finally:
         for one in transports:
             assert one.told == [], f"{one.host} was not asked for {one.told}"
@@ -129,8 +141,8 @@ def test_actions_of_a_host_run_in_order_and_end_with_the_first_failure():
     events: list[Event] = []
     fake = Fake("a", "restart one", "!restart two")
     plan = phases([RestartUnits("a", (name,)) for name in ("one", "two", "three")])
-    with pytest.raises(CommandFailedError):
-        asyncio.run(apply(plan, {"a": HostAccess(fake, RUNTIME, PLACES)}, events.append))
+    failed = asyncio.run(apply(plan, {"a": HostAccess(fake, RUNTIME, PLACES)}, events.append))
+    assert isinstance(failed["a"], CommandFailedError)
     assert [type(event) for event in events] == [
         ActionStarted,
         ActionDone,
@@ -173,10 +185,9 @@ def test_hosts_of_a_phase_run_at_once():
 
     class Meeting(Fake):
         async def run(self, command: Command, *, check: bool = True) -> Outcome:
-            if JOURNAL not in command.argv:
-                arrived.add(self.host)
-                while len(arrived) < 3:  # pytest-timeout is the deadline
-                    await asyncio.sleep(0)
+            arrived.add(self.host)
+            while len(arrived) < 3:  # pytest-timeout is the deadline
+                await asyncio.sleep(0)
             return Outcome(0, "", "")
 
     fakes = [Meeting(name) for name in "abc"]

@@ -136,7 +136,8 @@ def test_ports_are_counted_on_each_host_or_through_the_group(per, expected):
     layout = lay_out(parse(text, {}))
     assert [w.port for w in layout.workers] == expected
     assert [w.name[-1] for w in layout.workers] == ["1", "2", "3", "4"]
-    assert {w.memory_limit for w in layout.workers} == {4 * GIB}
+    # Half a GiB of each host's eight is its own.
+    assert {w.memory_limit for w in layout.workers} == {3.75 * GIB}
 
 
 def test_addresses():

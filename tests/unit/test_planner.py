@@ -359,7 +359,8 @@ def test_down_removes_directories_that_the_spec_names_too():
     places = Places.below("/var/state", "/var/data", "sst", work="/fast", logs="/logs")
     plan = plan_down({HOST: up().observe()}, {HOST: RUNTIME}, {HOST: places})
     (removal,) = plan.phases[-1]
-    assert removal.directories == ("/fast/sst", "/logs/sst", "/var/state/fleets/sst")
+    state = "/var/state/fleets/sst"
+    assert removal.paths == ("/fast/sst", "/logs/sst", state, f"{state}.lease.turn")
 
 
 @pytest.mark.parametrize("old", [None, "first-secret"])

@@ -61,6 +61,8 @@ def test_a_dashboard_that_dask_moved():
         ({"address": "tcp://127.0.0.1:40000"}, "port is 40000, declared is 9010"),
         ({"nanny": ""}, "nanny port is 0, declared is 9011"),
         ({"nanny": "tcp://[::1]:9999"}, "nanny port is 9999, declared is 9011"),
+        ({"address": "tls://127.0.0.1:9010", "nanny": "tls://[fd00::1]:9011"}, ""),
+        ({"address": "tls://[fd00::1]:40000"}, "port is 40000, declared is 9010"),
         ({"dashboard_port": 0}, "dashboard port is 0, declared is 9012"),
         ({"status": "paused"}, ""),
         ({"status": "closing_gracefully"}, "status is closing_gracefully"),

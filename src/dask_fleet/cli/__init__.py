@@ -26,6 +26,12 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("inspect", "Print the logs of all processes, merged; follow them with -f."),
     "open": ("inspect", "Print the addresses of the dashboards and open the first."),
     "env": ("inspect", "Print DASK_SCHEDULER_ADDRESS=... for a shell."),
+    "history": ("operate", "Who changed the fleet, when, to what, and how it ended."),
+    "ports": ("network", "Print the firewall contract: who must reach whom, on which port."),
+    "doctor": ("network", "Find out what is wrong with hosts and network."),
+    "ssh": ("operate", "Log in to a host as the fleet does."),
+    "exec": ("operate", "Run a command on all hosts, in the fleet's environment."),
+    "client-config": ("operate", "Write what a client needs to connect to a fleet with TLS."),
     "demo": ("demo", "Make a real data cube on the fleet, verify it, draw it."),
 }
 
@@ -46,7 +52,7 @@ class _Fleet(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"dask_fleet.cli.{_COMMANDS[cmd_name][0]}")
-        return getattr(module, f"{cmd_name}_command")
+        return getattr(module, f"{cmd_name.replace('-', '_')}_command")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

@@ -7,7 +7,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
 
 __all__ = [
+    "accept_new_option",
     "as_json",
     "file_option",
+    "limit_option",
     "load_declared",
     "load_fleet",
     "print_json",
@@ -58,6 +60,17 @@ timeout_option = click.option(
     show_default=True,
     help="Seconds to wait until the scheduler lists every worker.",
 )
+limit_option = click.option(
+    "--limit",
+    metavar="HOSTS",
+    multiple=True,
+    help="Only these hosts: names, ranges such as vm-[01-04], patterns such as vm-*.",
+)
+accept_new_option = click.option(
+    "--accept-new",
+    is_flag=True,
+    help="Accept the SSH key of a host that was never reached before, and remember it.",
+)
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -69,21 +82,27 @@ def load_declared(file: Path | None) -> Declared:
     return declare(file or find(Path()), os.environ)
 
 
-def load_fleet(file: Path | None) -> Fleet:
+def load_fleet(file: Path | None, *, limit: Sequence[str] = (), accept_new: bool = False) -> Fleet:
     """Return the fleet that is meant by ``--file`` or by where the operator stands."""
     from dask_fleet.assembly import open_fleet
     from dask_fleet.spec import find
 
-    return open_fleet(file or find(Path()), os.environ)
+    return open_fleet(file or find(Path()), os.environ, limit=limit, accept_new=accept_new)
 
 
-def run(work: Coroutine[Any, Any, R]) -> R:
-    """Run a use case to its end."""
+def run(fleet: Fleet, work: Coroutine[Any, Any, R]) -> R:
+    """Run a use case on a fleet to its end, and give back the fleet's connections."""
     import asyncio
+
+    async def whole() -> R:
+        try:
+            return await work
+        finally:
+            await fleet.close()
 
     gc.freeze()  # what has been imported stays
     gc.enable()
-    return asyncio.run(work)
+    return asyncio.run(whole())
 
 
 def print_json(value: object) -> None:

@@ -78,7 +78,7 @@ def demo_command(
                     result = event
         return result
 
-    result = run(everything())
+    result = run(fleet, everything())
     if json_:
         print_json(result)
     else:

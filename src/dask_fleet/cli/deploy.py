@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from dask_fleet.cli.common import (
+    accept_new_option,
     as_json,
     file_option,
+    limit_option,
     load_fleet,
     print_json,
     reports_errors,
@@ -18,12 +20,13 @@ from dask_fleet.cli.common import (
     timeout_option,
     yes_option,
 )
-from dask_fleet.cli.render import Progress, plan_value, show_plan
-from dask_fleet.errors import EXIT_CHANGES, FleetError
+from dask_fleet.cli.render import Progress, plan_value, show_diff, show_plan
+from dask_fleet.errors import EXIT_CHANGES, FleetError, together
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
     from dask_fleet.fleet import Fleet, Upped
+    from dask_fleet.observer import Sight
 
 __all__ = ["down_command", "plan_command", "restart_command", "up_command"]
 
@@ -34,21 +37,41 @@ break_lease_option = click.option(
 
 @click.command("plan")
 @file_option
+@limit_option
+@click.option("--diff", is_flag=True, help="Show the files that would change, line by line.")
+@accept_new_option
 @as_json
 @reports_errors
-def plan_command(file: Path | None, json_: bool) -> None:
+def plan_command(
+    file: Path | None, limit: tuple[str, ...], diff: bool, accept_new: bool, json_: bool
+) -> None:
     """Show what `up` would change, and why; change nothing.
 
     Ends with 0 when nothing would change and with 2 when something would.
     """
-    fleet = load_fleet(file)
-    plan = run(fleet.plan())
+    fleet = load_fleet(file, limit=limit, accept_new=accept_new)
+
+    async def look() -> tuple[Plan, Sight, str]:
+        from dask_fleet.diffing import differences
+
+        plan, sight = await fleet.plan()
+        return plan, sight, await differences(fleet, plan) if diff else ""
+
+    plan, sight, text = run(fleet, look())
     if json_:
-        print_json(plan_value(fleet.layout.name, plan))
-    elif plan.empty:
+        print_json(
+            plan_value(fleet.layout.name, plan)
+            | {"unreachable": {host: error.message for host, error in sight.failures.items()}}
+            | ({"diff": text} if diff else {})
+        )
+    elif plan.empty and not sight.failures:
         click.echo(f"fleet {fleet.layout.name}: nothing to do")
-    else:
+    elif not plan.empty:
         show_plan(fleet.layout.name, plan)
+    if text and not json_:
+        show_diff(text)
+    if sight.failures:
+        raise together(sight.failures.values())
     if not plan.empty:
         sys.exit(EXIT_CHANGES)
 
@@ -69,20 +92,29 @@ def _confirm(fleet: Fleet, plan: Plan, question: str, *, yes: bool, json_: bool)
 @click.command("up")
 @file_option
 @yes_option
+@limit_option
 @timeout_option
+@accept_new_option
 @break_lease_option
 @as_json
 @reports_errors
 def up_command(
-    file: Path | None, yes: bool, timeout: float, break_lease: bool, json_: bool
+    file: Path | None,
+    yes: bool,
+    limit: tuple[str, ...],
+    timeout: float,
+    accept_new: bool,
+    break_lease: bool,
+    json_: bool,
 ) -> None:
     """Bring the fleet up as declared; change just what differs.
 
     Shows the plan and asks, applies it, and waits until the scheduler itself lists every worker
     on the ports that were declared. Run it again after editing fleet.yaml, after a fault, or
-    after it was interrupted: it goes on from what is there.
+    after it was interrupted: it goes on from what is there. A host that cannot be reached is
+    left out and named at the end; the others are brought up.
     """
-    fleet = load_fleet(file)
+    fleet = load_fleet(file, limit=limit, accept_new=accept_new)
     with Progress(quiet=json_) as progress:
 
         def confirm(plan: Plan) -> bool:
@@ -91,12 +123,25 @@ def up_command(
                 return _confirm(fleet, plan, question, yes=yes, json_=json_)
 
         done = run(
-            fleet.up(confirm=confirm, sink=progress, timeout=timeout, break_lease=break_lease)
+            fleet,
+            fleet.up(confirm=confirm, sink=progress, timeout=timeout, break_lease=break_lease),
         )
     if json_:
-        print_json(plan_value(fleet.layout.name, done.plan) | {"seconds": round(done.seconds, 3)})
-        return
-    _say_up(fleet, done)
+        print_json(
+            plan_value(fleet.layout.name, done.plan)
+            | {
+                "seconds": round(done.seconds, 3),
+                "failures": {host: error.message for host, error in done.failures.items()},
+            }
+        )
+    else:
+        _say_up(fleet, done)
+    _report_failures(done)
+
+
+def _report_failures(done: Upped) -> None:
+    if done.failures:
+        raise together(done.failures.values())
 
 
 def _say_up(fleet: Fleet, done: Upped) -> None:
@@ -104,8 +149,10 @@ def _say_up(fleet: Fleet, done: Upped) -> None:
     if done.declined:
         click.echo("nothing was changed")
         return
-    count = len(layout.workers)
+    count = sum(one.host in fleet.chosen - done.failures.keys() for one in layout.workers)
     workers = f"{count} worker{'' if count == 1 else 's'} registered"
+    if count < len(layout.workers):
+        workers += f" of {len(layout.workers)} declared"
     if done.plan.empty:
         click.echo(f"fleet {layout.name}: nothing to do; {workers}")
         return
@@ -135,25 +182,29 @@ def restart_command(names: tuple[str, ...], file: Path | None, yes: bool, timeou
             with progress.paused():
                 return _confirm(fleet, plan, "Restart?", yes=yes, json_=False)
 
-        done = run(fleet.restart(frozenset(names), confirm=confirm, sink=progress, timeout=timeout))
+        done = run(
+            fleet, fleet.restart(frozenset(names), confirm=confirm, sink=progress, timeout=timeout)
+        )
     if done.declined:
         click.echo("nothing was changed")
     else:
         click.echo(f"fleet {fleet.layout.name}: restarted in {done.seconds:.1f} s")
+    _report_failures(done)
 
 
 @click.command("down")
 @file_option
 @yes_option
+@limit_option
 @break_lease_option
 @reports_errors
-def down_command(file: Path | None, yes: bool, break_lease: bool) -> None:
+def down_command(file: Path | None, yes: bool, limit: tuple[str, ...], break_lease: bool) -> None:
     """Stop the fleet and leave nothing of it behind.
 
     Processes, ports, files and logs are gone afterwards. Software environments stay, for other
     fleets use them too and making one takes minutes; `up` finds them again.
     """
-    fleet = load_fleet(file)
+    fleet = load_fleet(file, limit=limit)
     name = fleet.layout.name
     with Progress() as progress:
 
@@ -161,10 +212,11 @@ def down_command(file: Path | None, yes: bool, break_lease: bool) -> None:
             with progress.paused():
                 return _confirm(fleet, plan, f"Take down fleet {name}?", yes=yes, json_=False)
 
-        done = run(fleet.down(confirm=confirm, sink=progress, break_lease=break_lease))
+        done = run(fleet, fleet.down(confirm=confirm, sink=progress, break_lease=break_lease))
     if done.declined:
         click.echo("nothing was changed")
     elif done.plan.empty:
         click.echo(f"fleet {name}: nothing to do; it is not up")
-    else:
+    elif not done.failures:
         click.echo(f"fleet {name} is down; nothing of it is left")
+    _report_failures(done)

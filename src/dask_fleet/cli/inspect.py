@@ -60,7 +60,7 @@ def status_command(file: Path | None, json_: bool, watch: bool) -> None:
     if watch and not json_:
         _watch(fleet)
         return
-    status = run(fleet.status())
+    status = run(fleet, fleet.status())
     if json_:
         print_json(_value(fleet, status))
         return
@@ -92,7 +92,7 @@ def _watch(fleet: Fleet) -> None:
                 live.update(_table(fleet, status, screen.width), refresh=True)
                 await asyncio.sleep(_WATCH_SECONDS)
 
-    run(every())
+    run(fleet, every())
 
 
 def _plain(status: Status) -> None:
@@ -201,7 +201,7 @@ def logs_command(names: Sequence[str], file: Path | None, follow: bool, lines: i
             count += 1
         return count
 
-    if not run(show()) and lines:
+    if not run(fleet, show()) and lines:
         _note_if_down(fleet)
 
 
@@ -234,7 +234,7 @@ def open_command(file: Path | None, only_print: bool, json_: bool) -> None:
         print_json(urls)
         return
     show_table(["process", "dashboard"], list(urls.items()), right=set())
-    cluster = run(fleet.cluster())
+    cluster = run(fleet, fleet.cluster())
     if cluster is None:
         raise FleetError(
             f"fleet {layout.name} is not up: the scheduler does not answer", "dask fleet up"
@@ -288,6 +288,6 @@ def env_command(file: Path | None, address: bool, python: bool) -> None:
 
 
 def _note_if_down(fleet: Fleet) -> None:
-    if run(fleet.cluster()) is None:
+    if run(fleet, fleet.cluster()) is None:
         name = fleet.layout.name
         click.echo(f"note: fleet {name} is not up; `dask fleet up` brings it up", err=True)

@@ -24,6 +24,7 @@ __all__ = [
     "on_terminal",
     "plan_value",
     "say",
+    "show_diff",
     "show_plan",
     "show_table",
     "size",
@@ -108,6 +109,14 @@ def show_plan(fleet: str, plan: Plan) -> None:
             f"{_SIGNS[change.verb]} {change.verb:<8}", fg=_COLOURS[change.verb], bold=True
         )
         say(f"{sign}{change.subject} on {change.host}: {change.reason}", first=2, rest=12)
+
+
+def show_diff(text: str) -> None:
+    """Print a unified diff, coloured on a terminal."""
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    for line in text.splitlines():
+        colour = "" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
+        click.echo(click.style(line, fg=colour) if colour else line)
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> None:

@@ -124,8 +124,8 @@ def _serve(
             file=sys.stderr,
             flush=True,
         )
-    # What is here now stays: do not touch it, so that its pages remain shared.
-    gc.collect()
+    # What is here now stays: do not touch it, so that its pages remain shared. Collecting first
+    # would take a tenth of a second and find a thousand objects.
     gc.freeze()
     gc.enable()
     multiprocessing.forkserver.main(listener, alive_read, [])

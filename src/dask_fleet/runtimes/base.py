@@ -1,4 +1,4 @@
-"""What every runtime can say; supervisor is the first, systemd and compose stand beside it."""
+"""What every runtime can say: supervisor on this machine, systemd on hosts behind SSH."""
 
 from __future__ import annotations
 
@@ -22,6 +22,21 @@ class Runtime(Protocol):
         """Its name in the spec."""
         ...
 
+    @property
+    def shown(self) -> str:
+        """What stops when the fleet goes down, in words."""
+        ...
+
+    @property
+    def resident(self) -> bool:
+        """Whether it was on the host before the fleet and stays when the fleet goes."""
+        ...
+
+    @property
+    def reader(self) -> str:
+        """The user that units run as and that may read deployed files; empty if the caller."""
+        ...
+
     def files(
         self, places: Places, fleet: str, units: Sequence[UnitTarget]
     ) -> tuple[ManagedFile, ...]:
@@ -38,6 +53,10 @@ class Runtime(Protocol):
 
     def read(self, text: str) -> RuntimeObserved:
         """Return what the output of ``look`` says."""
+        ...
+
+    def prepare(self, places: Places) -> Command:
+        """Return the command that makes what units need on a host: a user, directories."""
         ...
 
     def begin(self, places: Places) -> Command:

@@ -43,17 +43,27 @@ _STATES: dict[str, UnitState] = {
 """supervisord's states (http://supervisord.org/subprocess.html) in the words of the fleet."""
 
 # supervisorctl spends most of its time on imports. This asks the same question over the same
-# socket with next to none, and a second `up` with nothing to do is as fast as its look.
+# socket with next to none, and a second `up` with nothing to do is as fast as its look. It may be
+# told for how many seconds to try, for a supervisord that is just starting.
 _ASK = """\
-import socket, sys
+import socket, sys, time
 body = b"<methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>"
 head = b"POST /RPC2 HTTP/1.0\\r\\nContent-Type: text/xml\\r\\nContent-Length: %d\\r\\n\\r\\n"
-with socket.socket(socket.AF_UNIX) as link:
-    link.settimeout(5)
-    link.connect(sys.argv[1])
-    link.sendall(head % len(body) + body)
-    for part in iter(lambda: link.recv(65536), b""):
-        sys.stdout.buffer.write(part)
+end = time.monotonic() + float(sys.argv[2])
+while True:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(5)
+        try:
+            link.connect(sys.argv[1])
+        except OSError:
+            if time.monotonic() < end:
+                time.sleep(0.005)
+                continue
+            raise
+        link.sendall(head % len(body) + body)
+        for part in iter(lambda: link.recv(65536), b""):
+            sys.stdout.buffer.write(part)
+        break
 """
 
 _UPDATE = """\
@@ -104,6 +114,21 @@ class SupervisorRuntime:
     def name(self) -> str:
         """Its name in the spec."""
         return "supervisor"
+
+    @property
+    def shown(self) -> str:
+        """What stops when the fleet goes down."""
+        return "supervisor and its units"
+
+    @property
+    def resident(self) -> bool:
+        """It is started for the fleet and ends with it."""
+        return False
+
+    @property
+    def reader(self) -> str:
+        """Whoever starts it is the only one who reads files."""
+        return ""
 
     def files(
         self, places: Places, fleet: str, units: Sequence[UnitTarget]
@@ -200,7 +225,7 @@ pid=$(cat {pidfile} 2>/dev/null || :)
 if [ -n "$pid" ] && tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF {conf}; then
   echo "pid $pid"
 fi
-if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
+if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 0 2>/dev/null || :; fi
 """
 
     def read(self, text: str) -> RuntimeObserved:
@@ -229,6 +254,10 @@ if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 2>/dev/null || :; fi
         }
         return RuntimeObserved(alive=True, pid=pid, units=units)
 
+    def prepare(self, places: Places) -> Command:
+        """Return nothing to do: `begin` makes the directories."""
+        raise AssertionError(f"a host under supervisord is always prepared ({places.state})")
+
     def begin(self, places: Places) -> Command:
         """Return the command that starts supervisord as a daemon, and wakes it.
 
@@ -242,8 +271,14 @@ python=$1 ask=$2 socket=$3
 shift 3
 mkdir -p -m 700 "$1" "$2" "$3"
 shift 3
-env -i "$@"
-"$python" -I -S -c "$ask" "$socket" >/dev/null
+rm -f "$socket"
+"$python" -I -S -c "$ask" "$socket" 30 >/dev/null &
+asking=$!
+if env -i "$@"; then wait "$asking"; else
+  status=$?
+  kill "$asking"
+  exit "$status"
+fi
 """,
             self.python,
             _ASK,

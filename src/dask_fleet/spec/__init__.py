@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dask_fleet.spec.default import DEFAULT_NAME, default_spec
-    from dask_fleet.spec.loading import FILE_NAME, find, load, parse
+    from dask_fleet.spec.default import DEFAULT_NAME, default_spec, plain_default
+    from dask_fleet.spec.finding import FILE_NAME, find
+    from dask_fleet.spec.loading import load, parse
     from dask_fleet.spec.model import (
         Directories,
         EnvironmentSpec,
@@ -41,14 +42,16 @@ __all__ = [
     "json_schema",
     "load",
     "parse",
+    "plain_default",
     "template",
 ]
 
 _HOMES = {
     "DEFAULT_NAME": "default",
     "default_spec": "default",
-    "FILE_NAME": "loading",
-    "find": "loading",
+    "plain_default": "default",
+    "FILE_NAME": "finding",
+    "find": "finding",
     "load": "loading",
     "parse": "loading",
     "json_schema": "schema",

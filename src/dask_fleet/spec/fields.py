@@ -34,6 +34,7 @@ __all__ = [
     "Size",
     "Text",
     "Threads",
+    "UserName",
     "VariableName",
     "Version",
     "Whole",
@@ -104,6 +105,25 @@ def _word_schema(longest: int) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]*$", "maxLength": longest})
 
 
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}", re.ASCII)
+
+
+def _user_name(value: str) -> str:
+    if not _USER.fullmatch(value):
+        raise wrong(
+            "not a name for a system user",
+            "use small letters, digits, hyphens and underscores, 31 at most",
+        )
+    if value == "root":
+        raise wrong("processes do not run as root", "name an unprivileged user")
+    return value
+
+
+UserName: TypeAlias = Annotated[
+    Text,
+    AfterValidator(_user_name),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z_][a-z0-9_-]{0,30}$"}),
+]
 FleetName: TypeAlias = Annotated[Text, _word("the name of the fleet", 40), _word_schema(40)]
 GroupName: TypeAlias = Annotated[Text, _word("the name of the group", 40), _word_schema(40)]
 Prefix: TypeAlias = Annotated[Text, _word("the prefix", 40), _word_schema(40)]

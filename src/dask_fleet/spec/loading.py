@@ -10,6 +10,7 @@ import yaml
 from dask_fleet.errors import Problem, SpecError
 from dask_fleet.spec.check import check
 from dask_fleet.spec.default import default_spec
+from dask_fleet.spec.finding import FILE_NAME
 from dask_fleet.spec.positions import UNREADABLE, Document, read_document
 from dask_fleet.spec.report import Report
 from dask_fleet.spec.salvage import salvage
@@ -22,17 +23,9 @@ if TYPE_CHECKING:
     from dask_fleet.spec.model import Spec
     from dask_fleet.spec.report import Path
 
-__all__ = ["FILE_NAME", "find", "load", "parse"]
-
-FILE_NAME = "fleet.yaml"
+__all__ = ["load", "parse"]
 
 _BARE_IN_FLOW = re.compile(r"[^\[{]*[\[{].*?(?:\$\{|[A-Za-z0-9_.-]\[[0-9])")
-
-
-def find(directory: File) -> File | None:
-    """Return the fleet.yaml of a directory, if it has one."""
-    path = directory / FILE_NAME
-    return path if path.exists() else None
 
 
 def load(

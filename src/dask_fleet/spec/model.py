@@ -189,7 +189,8 @@ class WorkerGroup(_Model):
     memory_limit: f.MemoryLimit = _field(
         "restart",
         "Memory of each worker, such as `4 GiB`; Dask spills, pauses and restarts a worker by it. "
-        "`auto` gives each worker an equal share of what the host has.",
+        "`auto` gives each worker an equal share of what the host has; a host behind SSH keeps a "
+        "sixteenth of it, and at least 512 MiB, for itself.",
         "auto",
     )
     resources: f.Resources = _field(
@@ -275,4 +276,16 @@ class Spec(_Model):
         "What keeps processes alive: `supervisor` (this machine only), `systemd` or `compose`. "
         "Left out: supervisor on a local host, systemd on one behind SSH.",
         None,
+    )
+    user: f.UserName = _field(
+        "restart",
+        "System user that processes run as under systemd; made on each host where it is not "
+        "there. Under supervisor they run as whoever brings the fleet up.",
+        "dask-fleet",
+    )
+    tls: f.Flag = _field(
+        "restart",
+        "Whether scheduler, workers and clients speak TLS and nothing else, with certificates of "
+        "the fleet's own authority, whose key stays with the operator.",
+        False,
     )

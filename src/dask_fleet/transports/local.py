@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import CommandFailedError
+from dask_fleet.transports.content import check_files, pieces
 
 __all__ = ["LocalTransport"]
 
@@ -35,9 +36,7 @@ class LocalTransport:
         """Run a command to its end; see `Transport.run`."""
         process = await self._start(command, asyncio.subprocess.PIPE)
         try:
-            out, err = await asyncio.wait_for(
-                process.communicate(command.stdin), timeout=command.timeout
-            )
+            out, err = await asyncio.wait_for(_converse(process, command), command.timeout)
         except asyncio.TimeoutError:
             await self._end(process)
             raise self._late(command) from None
@@ -56,11 +55,10 @@ class LocalTransport:
     async def lines(self, command: Command) -> AsyncIterator[str]:
         """Run a command and yield its lines; see `Transport.lines`."""
         process = await self._start(command, asyncio.subprocess.STDOUT)
-        if process.stdout is None or process.stdin is None:
+        if process.stdout is None:
             raise TypeError("the command was started without pipes")
+        feeding = asyncio.ensure_future(_feed(process, command))
         try:
-            process.stdin.write(command.stdin)
-            process.stdin.close()
             last: deque[str] = deque(maxlen=12)
             try:
                 async for raw in _lines(process.stdout, command.timeout):
@@ -69,9 +67,13 @@ class LocalTransport:
             except asyncio.TimeoutError:
                 raise self._late(command) from None
             status = await process.wait()
+            if feeding.done():
+                feeding.result()
             if status != 0:
                 raise CommandFailedError(self.host, str(command), status, "\n".join(last))
         finally:
+            feeding.cancel()
+            await asyncio.wait({feeding})
             if process.returncode is None:
                 await self._end(process)
 
@@ -83,6 +85,7 @@ class LocalTransport:
         """Do nothing: no connection is kept."""
 
     async def _start(self, command: Command, errors: int) -> asyncio.subprocess.Process:
+        check_files(self.host, command)
         try:
             # In a session of its own, so that Ctrl-C in the terminal reaches only us: we decide
             # what becomes of a command that runs.
@@ -123,6 +126,36 @@ class LocalTransport:
         await process.wait()
         # Nobody reads its pipes any more; asyncio has no public way to close them.
         process._transport.close()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+async def _converse(process: asyncio.subprocess.Process, command: Command) -> tuple[bytes, bytes]:
+    if process.stdout is None or process.stderr is None:
+        raise TypeError("the command was started without pipes")
+    reading = asyncio.gather(process.stdout.read(), process.stderr.read())
+    feeding = asyncio.ensure_future(_feed(process, command))
+    try:
+        # A file that cannot be read to its end is an error at once.
+        await asyncio.wait({reading, feeding}, return_when=asyncio.FIRST_COMPLETED)
+        if feeding.done():
+            feeding.result()
+        out, err = await reading
+        await process.wait()
+        return out, err
+    finally:
+        for work in (reading, feeding):
+            work.cancel()
+        await asyncio.wait({reading, feeding})
+
+
+async def _feed(process: asyncio.subprocess.Process, command: Command) -> None:
+    if process.stdin is None:
+        raise TypeError("the command was started without pipes")
+    # A command may end without reading all of its input.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        async for piece in pieces(command):
+            process.stdin.write(piece)
+            await process.stdin.drain()
+    process.stdin.close()
 
 
 async def _lines(stream: asyncio.StreamReader, timeout: float) -> AsyncIterator[bytes]:

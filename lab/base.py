@@ -1,0 +1,195 @@
+"""The base of all hosts: a small Debian, made once and kept by the digest of its recipe."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.machine import LabError, call, install, unmount_below
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Mirror", "ensure_base", "find_mirror", "locked"]
+
+SUITE = "bookworm"
+PACKAGES = (
+    "systemd,systemd-sysv,dbus,openssh-server,python3,python3-venv,iproute2,iputils-ping,"
+    "nftables,ca-certificates,sudo,procps"
+)
+PASSWORD_LESS = "operator ALL=(ALL:ALL) NOPASSWD: ALL\n"  # noqa: S105  # a line for sudoers
+FILES = {
+    "etc/ssh/sshd_config.d/10-lab.conf": (
+        "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nPermitRootLogin prohibit-password\n"
+        "PasswordAuthentication no\nMaxStartups 200:30:400\nMaxSessions 100\n"
+    ),
+    "etc/sudoers.d/operator": PASSWORD_LESS,
+    "etc/default/locale": "LANG=C.UTF-8\n",
+    # Inside, nspawn leaves the controllers of cgroup version 1 read-only: systemd would ignore a
+    # unit's MemoryMax.
+    "usr/local/sbin/lab-init": (
+        "#!/bin/sh\n"
+        "for c in memory pids cpu cpuacct devices blkio freezer cpuset; do\n"
+        "  [ -d /sys/fs/cgroup/$c ] && mount -o remount,rw,bind /sys/fs/cgroup/$c\n"
+        "done\n"
+        'exec /lib/systemd/systemd "$@"\n'
+    ),
+    "etc/machine-id": "",
+    "etc/resolv.conf": "",
+    "etc/apt/sources.list": "",
+}
+MODES = {"etc/sudoers.d/operator": 0o440, "usr/local/sbin/lab-init": 0o755}
+# Nothing may run by itself in the middle of a measurement.
+MASKED = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "systemd-resolved.service",
+)
+COMMANDS = (
+    "useradd --create-home --uid 1000 --gid operator --shell /bin/bash operator",
+    "systemctl enable systemd-networkd.service systemd-networkd-wait-online.service ssh.service",
+    f"systemctl mask {' '.join(MASKED)}",
+    "rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id",
+    "install -d -m 700 /root/.ssh",
+    "install -d -m 700 -o operator -g operator /home/operator/.ssh",
+    "apt-get clean",
+    "rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/bootstrap.log",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Where Debian's packages come from.
+
+    Parameters
+    ----------
+    url
+        The mirror's address.
+    keyring
+        The file with the keys that sign it; empty for Debian's own.
+    """
+
+    url: str
+    keyring: str = ""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a file; a second one who wants it waits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def find_mirror(apt: Path = Path("/etc/apt")) -> Mirror:
+    """Return the mirror of the suite that this machine's apt uses, or Debian's public one."""
+    for path in sorted(apt.glob("sources.list.d/*.sources")):
+        for stanza in re.split(r"\n\s*\n", path.read_text()):
+            lines = [line for line in stanza.splitlines() if not line.startswith("#")]
+            pairs = (line.partition(":") for line in lines if ":" in line and line[0] != " ")
+            found = {key.strip().lower(): value.split() for key, _, value in pairs}
+            if SUITE in found.get("suites", ()) and "main" in found.get("components", ()):
+                keyring = found.get("signed-by", [""])
+                return Mirror(found["uris"][0], keyring[0] if keyring else "")
+    for path in [apt / "sources.list", *sorted(apt.glob("sources.list.d/*.list"))]:
+        text = path.read_text() if path.exists() else ""
+        line = rf"^deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+{SUITE}\s.*\bmain\b"
+        if match := re.search(line, text, re.MULTILINE):
+            keyring = re.search(r"signed-by=(\S+)", match[1] or "")
+            return Mirror(match[2], keyring[1] if keyring else "")
+    return Mirror("http://deb.debian.org/debian")
+
+
+def ensure_base(cache: Path) -> Path:
+    """Return the folder of the base; make it first where it is missing.
+
+    Parameters
+    ----------
+    cache
+        Where bases are kept, each in a folder named by the digest of its recipe.
+
+    Raises
+    ------
+    LabError
+        If it cannot be made.
+    """
+    recipe = json.dumps([SUITE, PACKAGES, FILES, MODES, COMMANDS])
+    base = cache.absolute() / hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    if base.is_dir():
+        return base
+    install()
+    with locked(cache / "lock"):
+        if base.is_dir():
+            return base
+        for left in cache.glob("making-*"):
+            unmount_below(left.absolute())
+            shutil.rmtree(left)
+        making = Path(tempfile.mkdtemp(prefix="making-", dir=cache.absolute()))
+        making.chmod(0o755)
+        try:
+            _make(making)
+            making.rename(base)
+        finally:
+            if making.exists():
+                unmount_below(making)
+                shutil.rmtree(making)
+    return base
+
+
+def _make(root: Path) -> None:
+    mirror = find_mirror()
+    argv = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}"]
+    argv += [f"--keyring={mirror.keyring}"] if mirror.keyring.startswith("/") else []
+    with tempfile.TemporaryDirectory() as folder:
+        done = call(
+            [*argv, SUITE, str(root), mirror.url],
+            timeout=900,
+            env=_environment(Path(folder)),
+            check=False,
+        )
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-5:]) + done.stderr[-1000:]
+        raise LabError(f"debootstrap from {mirror.url} ended with {done.returncode}: {tail}")
+    for command in COMMANDS:
+        call(["chroot", str(root), "sh", "-c", command], timeout=60)
+    for name, text in FILES.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+        path.chmod(MODES.get(name, 0o644))
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Tell debootstrap's wget what apt knows: proxies, and the authorities that it trusts."""
+    names = {
+        "http_proxy": "Acquire::http::Proxy",
+        "https_proxy": "Acquire::https::Proxy",
+        "ca_certificate": "Acquire::https::CaInfo",
+    }
+    pairs = [word for pair in names.items() for word in pair]
+    said = call(["apt-config", "shell", *pairs], check=False).stdout
+    known = dict(re.findall(r"^(\w+)='(.*)'$", said, re.MULTILINE))
+    environment = dict(os.environ)
+    for name in ("http_proxy", "https_proxy"):
+        if known.get(name) and known[name] != "DIRECT":
+            environment.setdefault(name, known[name])
+    if known.get("ca_certificate"):
+        wgetrc = folder / "wgetrc"
+        wgetrc.write_text(f"ca_certificate = {known['ca_certificate']}\n")
+        environment["WGETRC"] = str(wgetrc)
+    return environment

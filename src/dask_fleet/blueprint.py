@@ -1,0 +1,109 @@
+"""What a fleet.yaml asks for, to be laid out when the facts of its hosts are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dask_fleet.desired import host_target
+from dask_fleet.layout import HostFacts, lay_out
+from dask_fleet.target import digest_of
+
+if TYPE_CHECKING:
+    from dask_fleet.environment import Environment
+    from dask_fleet.layout import Layout
+    from dask_fleet.observed import HostObserved
+    from dask_fleet.places import Places
+    from dask_fleet.runtimes.base import Runtime
+    from dask_fleet.spec.model import Spec
+    from dask_fleet.target import HostTarget
+
+__all__ = ["Blueprint"]
+
+_STEP = 64 * 2**20
+"""Memory is rounded down to this: it differs a little from boot to boot, and a limit that
+follows it must not restart every worker after a reboot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A checked spec and everything else that a target is made from.
+
+    Attributes
+    ----------
+    spec : Spec
+        What is declared.
+    environment : Environment
+        What processes run in.
+    launcher : Mapping of str to bytes
+        The modules that start scheduler and workers on a host, by file name.
+    known : Mapping of str to HostFacts
+        What is known of hosts before they are looked at: of this machine.
+    asked : frozenset of str
+        Hosts whose own word on their CPUs and memory counts.
+    """
+
+    spec: Spec
+    environment: Environment
+    launcher: Mapping[str, bytes]
+    known: Mapping[str, HostFacts]
+    asked: frozenset[str] = frozenset()
+
+    @property
+    def digest(self) -> str:
+        """Digest of the spec: the same digest, the same fleet asked for."""
+        spec = self.spec
+        text = spec.model_dump_json() if hasattr(spec, "model_dump_json") else repr(spec)
+        return digest_of(text.encode())
+
+    @property
+    def release(self) -> str:
+        """Digest of spec and environment."""
+        return digest_of(self.digest.encode(), self.environment.digest.encode())
+
+    def layout(self, observed: Mapping[str, HostObserved] | None = None) -> Layout:
+        """Return every process; shares of CPUs and memory as far as the hosts are known."""
+        seen = {host: _facts(one) for host, one in (observed or {}).items() if host in self.asked}
+        return lay_out(self.spec, {**self.known, **seen})
+
+    def targets(
+        self,
+        layout: Layout,
+        places: Mapping[str, Places],
+        runtimes: Mapping[str, Runtime],
+        credentials: Mapping[str, Mapping[str, bytes]],
+    ) -> tuple[HostTarget, ...]:
+        """Return what should be on each host that has places, in their order.
+
+        Parameters
+        ----------
+        layout : Layout
+            As `layout` returned it.
+        places, runtimes : Mapping
+            Directories and runtime of each host.
+        credentials : Mapping
+            TLS files of each host by name; empty when the fleet does without.
+        """
+        return tuple(
+            host_target(
+                layout,
+                host,
+                self.environment,
+                place,
+                runtimes[host],
+                self.launcher,
+                credentials.get(host),
+            )
+            for host, place in places.items()
+        )
+
+
+def _facts(seen: HostObserved) -> HostFacts:
+    """Return CPUs and memory of a host; a limit of the cgroup that all of it is in counts too."""
+    kib = [int(seen.facts[key]) for key in ("memory_kib", "cgroup_memory_kib") if key in seen.facts]
+    memory = min(kib) * 1024 if kib else None
+    return HostFacts(
+        cpus=int(seen.facts["cpus"]) if "cpus" in seen.facts else None,
+        memory=memory - memory % _STEP if memory else None,
+    )

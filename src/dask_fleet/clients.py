@@ -1,0 +1,38 @@
+"""What clients of a fleet are given."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dask_fleet import this_machine
+from dask_fleet.errors import FleetError
+
+if TYPE_CHECKING:
+    from dask_fleet.layout import Layout
+
+__all__ = ["write_client"]
+
+
+def write_client(layout: Layout, folder: Path, name: str) -> list[Path]:
+    """Write a bundle with which a client reaches a fleet that speaks TLS, and return its files.
+
+    Raises
+    ------
+    FleetError
+        The fleet does without TLS, or the folder holds something else.
+    """
+    if not layout.tls:
+        raise FleetError(
+            f"fleet {layout.name} does not speak TLS; clients need nothing but its address,"
+            f" {layout.client_address}",
+            "set `tls: true` in fleet.yaml if it is to",
+        )
+    from dask_fleet.authority import Authority, authority_directory
+    from dask_fleet.client_bundle import client_bundle
+
+    directory = authority_directory(Path(this_machine.data_root()), layout.name)
+    authority = Authority(directory, layout.name)
+    credentials = authority.client(name, now=datetime.now(timezone.utc))
+    return client_bundle(folder, layout.client_address, credentials)

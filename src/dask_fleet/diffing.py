@@ -1,0 +1,84 @@
+"""What files would change, line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dask_fleet.actions import Plan, WriteFiles
+from dask_fleet.command import script
+
+if TYPE_CHECKING:
+    from dask_fleet.fleet import Fleet
+    from dask_fleet.target import ManagedFile
+
+__all__ = ["differences"]
+
+_MARK = "#### "
+
+_READ = """\
+for path in "$@"; do
+  printf '#### %s\\n' "$path"
+  if [ -f "$path" ]; then cat "$path"; fi
+  echo
+done
+"""
+
+
+async def differences(fleet: Fleet, plan: Plan) -> str:
+    """Return a unified diff of every file that a plan writes or removes.
+
+    Keys are left out, and so are the values of environment variables in unit files: both may be
+    secret. The plan itself says what differs in a unit.
+    """
+    every = [action for phase in plan.phases for action in phase if isinstance(action, WriteFiles)]
+    texts = await asyncio.gather(*(_host(fleet, action) for action in every))
+    return "".join(texts)
+
+
+async def _host(fleet: Fleet, action: WriteFiles) -> str:
+    shown = [file for file in action.files if not _hidden(file)]
+    paths = [*(file.path for file in shown), *(p for p in action.removed if not _secret_path(p))]
+    outcome = await fleet.hosts[action.host].transport.run(script(_READ, *paths))
+    there = _contents(outcome.stdout)
+    will = {file.path: file.content.decode(errors="replace") for file in shown}
+    lines: list[str] = []
+    for path in paths:
+        lines.extend(_diff(action.host, path, there.get(path, ""), will.get(path, "")))
+    hidden = [file.path for file in action.files if _hidden(file)]
+    lines.extend(f"# {action.host}:{path} differs; it may hold secrets\n" for path in hidden)
+    return "".join(lines)
+
+
+def _hidden(file: ManagedFile) -> bool:
+    return file.secret or _secret_path(file.path)
+
+
+def _secret_path(path: str) -> bool:
+    return "/units/" in path or path.endswith("-key.pem")
+
+
+def _contents(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    path = ""
+    for line in text.splitlines(keepends=True):
+        if line.startswith(_MARK):
+            path = line[len(_MARK) :].rstrip("\n")
+            found[path] = ""
+        elif path:
+            found[path] += line
+    # The script ends each file with one more line end.
+    return {path: content.removesuffix("\n") for path, content in found.items()}
+
+
+def _diff(host: str, path: str, was: str, will: str) -> Iterator[str]:
+    lines = difflib.unified_diff(
+        was.splitlines(keepends=True),
+        will.splitlines(keepends=True),
+        f"{host}:{path}" if was else "/dev/null",
+        f"{host}:{path}" if will else "/dev/null",
+    )
+    for line in lines:
+        yield line if line.endswith("\n") else f"{line}\n"

@@ -1,0 +1,93 @@
+"""How files get onto a host: one command, each file whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from dask_fleet.command import Command
+
+if TYPE_CHECKING:
+    from dask_fleet.target import ManagedFile
+
+__all__ = ["STAGE", "install"]
+
+STAGE = ".dask-fleet-new"
+"""Directory beside the files in which they lie until all of them are there."""
+
+_MARK = ".whole"
+
+# A tar archive on standard input holds the files, each in the stage of its directory with its
+# mode; nobody else can look into a stage. The last member is the mark that the archive came
+# whole, for the sender may have been killed. Then a rename gives each file its name, so that no
+# reader ever sees half of one. Programs are started sparingly: a fleet starts as fast as this.
+# Parameters: reader, number of directories, directories, files to be removed.
+_INSTALL = f"""\
+set -eu
+umask 077
+reader=$1 count=$2
+shift 2
+if [ -n "$reader" ]; then owner=root:$(id -gn "$reader"); else owner=; fi
+ahead=$count
+for place in "$@"; do
+  if [ "$ahead" -eq 0 ]; then break; fi
+  ahead=$((ahead - 1))
+  if [ -d "$place" ]; then
+    # What a killed sender has left behind.
+    if [ -e "$place/{STAGE}" ]; then rm -rf "$place/{STAGE}"; fi
+  else
+    mkdir -p "$place"
+    if [ -n "$owner" ]; then chown "$owner" "$place"; chmod 750 "$place"; fi
+  fi
+done
+if [ "$count" -gt 0 ]; then
+  status=0
+  tar -xPpmf - --no-same-owner || status=$?
+  whole=no
+  if [ -e "$1/{STAGE}/{_MARK}" ]; then whole=yes; fi
+  while [ "$count" -gt 0 ]; do
+    if [ $whole = yes ]; then
+      if [ -n "$owner" ]; then chown "$owner" "$1/{STAGE}"/*; fi
+      mv -f -t "$1" "$1/{STAGE}"/*
+    fi
+    rm -rf "$1/{STAGE}"
+    shift
+    count=$((count - 1))
+  done
+  if [ $whole = no ]; then echo "the input broke off" >&2; exit "$((status ? status : 1))"; fi
+fi
+if [ $# -gt 0 ]; then rm -f -- "$@"; fi
+"""
+
+
+def install(files: Iterable[ManagedFile], removed: Iterable[str] = (), reader: str = "") -> Command:
+    """Return the command that installs files and removes others.
+
+    Parameters
+    ----------
+    files : iterable of ManagedFile
+        What is to be there.
+    removed : iterable of str
+        Paths that are to be gone.
+    reader : str
+        User whose group may read files and new directories, which then belong to root; when empty
+        they belong to whoever runs the command.
+    """
+    staged = [(*file.path.rsplit("/", 1), file) for file in files]
+    places = list(dict.fromkeys(place for place, _, _ in staged))
+    content = io.BytesIO()
+    if staged:
+        with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for place, name, file in staged:
+                _add(archive, f"{place}/{STAGE}/{name}", file.content, file.mode)
+            _add(archive, f"{places[0]}/{STAGE}/{_MARK}", b"", 0o600)
+    argv = ("sh", "-c", _INSTALL, "install", reader, str(len(places)), *places, *removed)
+    return Command(argv, content.getvalue(), title="install files")
+
+
+def _add(archive: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(path)
+    member.size, member.mode = len(content), mode
+    archive.addfile(member, io.BytesIO(content))

@@ -1,0 +1,80 @@
+"""Hosts that are not fit for what they are to run, found before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from dask_fleet.errors import FleetError
+from dask_fleet.interpreters import choose, missing_python, unsuitable
+
+if TYPE_CHECKING:
+    from dask_fleet.observed import HostObserved
+    from dask_fleet.runtimes.base import Runtime
+    from dask_fleet.target import HostTarget
+
+__all__ = ["refusals"]
+
+
+def refusals(
+    targets: Iterable[HostTarget],
+    observed: Mapping[str, HostObserved],
+    runtimes: Mapping[str, Runtime],
+) -> tuple[FleetError, ...]:
+    """Return why hosts cannot be what they should be, an error for each reason.
+
+    Parameters
+    ----------
+    targets : iterable of HostTarget
+        What should be.
+    observed : Mapping
+        What was seen.
+    runtimes : Mapping
+        The runtime of each host.
+    """
+    return tuple(
+        error
+        for target in targets
+        if target.units
+        for error in _host(target, observed[target.host], runtimes[target.host])
+    )
+
+
+def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[FleetError]:
+    if runtime.resident and not seen.runtime.alive:
+        yield FleetError(
+            f"{target.host}: {runtime.name} is not running there",
+            "use a host that was booted with systemd, or another runtime",
+        )
+    if not seen.runtime.privileged:
+        yield FleetError(
+            f"{target.host}: units under {runtime.name} need root, and commands there do not"
+            " run as root",
+            "log in as root (`ssh: {user: root}`) or with sudo (`ssh: {sudo: true}`)",
+        )
+    if seen.software is not None and target.environment.digest not in seen.environments:
+        if error := unsuitable(target.host, seen.software):
+            yield error
+        wanted = target.environment.python
+        if choose(seen.software.interpreters, wanted) is None:
+            yield missing_python(target.host, wanted, seen.software.interpreters)
+    if error := _memory(target, seen):
+        yield error
+
+
+def _memory(target: HostTarget, seen: HostObserved) -> FleetError | None:
+    """Return the error of limits that are together above what the host has."""
+    there = int(seen.facts.get("memory_kib", "0")) * 1024
+    limits = [
+        limit
+        for unit in target.units
+        for worker in cast("Iterable[Mapping[str, object]]", unit.declared.get("workers", ()))
+        if isinstance(limit := worker["memory_limit"], int)
+    ]
+    if not there or sum(limits) <= there:
+        return None
+    return FleetError(
+        f"{target.host}: its {len(limits)} workers may use {sum(limits) / 2**30:.1f} GiB of memory"
+        f" together, and it has {there / 2**30:.1f} GiB",
+        "lower `memory_limit`, `per_host` or `memory` in fleet.yaml",
+    )

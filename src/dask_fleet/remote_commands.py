@@ -1,0 +1,69 @@
+"""One command on all hosts, in the fleet's environment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dask_fleet.command import UNBOUNDED, Command
+from dask_fleet.errors import CommandFailedError, FleetError
+
+if TYPE_CHECKING:
+    from dask_fleet.fleet import Fleet
+
+__all__ = ["run_everywhere"]
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+async def run_everywhere(
+    fleet: Fleet, argv: tuple[str, ...], show: Callable[[str, str], None]
+) -> dict[str, int]:
+    """Run a command on every chosen host at once and return its status on each.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        Whose hosts.
+    argv : tuple of str
+        Program and arguments.
+    show : callable
+        Takes host and line as they come.
+
+    Raises
+    ------
+    FleetError
+        Hosts could not be reached; the command has ended on all others.
+    """
+    names = [name for name in fleet.hosts if name in fleet.chosen]
+    ended = await asyncio.gather(*(_run(fleet, name, argv, show) for name in names))
+    failures = [one for one in ended if isinstance(one, FleetError)]
+    if failures:
+        from dask_fleet.errors import together
+
+        raise together(failures)
+    return {
+        name: one for name, one in zip(names, ended, strict=True) if not isinstance(one, FleetError)
+    }
+
+
+async def _run(
+    fleet: Fleet, name: str, argv: tuple[str, ...], show: Callable[[str, str], None]
+) -> int | FleetError:
+    access = fleet.hosts[name]
+    binaries = access.places.interpreter(fleet.environment.digest).rpartition("/")[0]
+    variables = (
+        f"PATH={binaries}:{_SYSTEM_PATH}",
+        f"DASK_CONFIG={access.places.deployed}/dask.yaml",
+        f"DASK_SCHEDULER_ADDRESS={fleet.layout.scheduler_address}",
+    )
+    command = Command(("env", *variables, *argv), timeout=UNBOUNDED)
+    try:
+        async for line in access.transport.lines(command):
+            show(name, line)
+    except CommandFailedError as error:
+        return error.status if error.status is not None else error
+    except FleetError as error:
+        return error
+    return 0

@@ -1,0 +1,301 @@
+"""The runtime for hosts behind SSH: the host's own systemd, one service for each unit.
+
+systemd starts the units at boot, restarts whatever exits (a Dask worker exits with 0 when its
+scheduler is gone, so ``Restart=always``, and without a start limit), holds their memory and keeps
+their output in its journal. Settings are described in systemd.service(5), systemd.exec(5) and
+systemd.resource-control(5).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dask_fleet.command import UNBOUNDED, Command, script
+from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
+from dask_fleet.places import Places
+from dask_fleet.runtimes.systemd_service import STOP_SECONDS, service_file
+from dask_fleet.target import ManagedFile, UnitTarget
+
+__all__ = ["DEFAULT_USER", "SystemdRuntime"]
+
+DEFAULT_USER = "dask-fleet"
+"""System user that units run as; it owns nothing but what they write."""
+
+_DIRECTORY = "/etc/systemd/system"
+
+_PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "MainPID",
+    "NRestarts",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "ExecMainStatus",
+)
+
+# The one bad name in a list of units must not keep `systemctl` from the others.
+_UPDATE = """\
+set -eu
+directory=$1
+shift
+systemctl daemon-reload
+there= gone=
+for unit in "$@"; do
+  if [ -f "$directory/$unit" ]; then there="$there $unit"; else gone="$gone $unit"; fi
+done
+if [ -n "$gone" ]; then
+  systemctl stop $gone || :
+  for unit in $gone; do
+    rm -f "$directory"/*.wants/"$unit"
+    systemctl reset-failed "$unit" 2>/dev/null || :
+  done
+  systemctl daemon-reload
+fi
+if [ -n "$there" ]; then
+  systemctl --quiet enable $there
+  for unit in $there; do systemctl reset-failed "$unit" 2>/dev/null || :; done
+  systemctl restart $there
+fi
+"""
+
+_END = """\
+set -eu
+directory=$1 prefix=$2
+units=$(systemctl list-units --all --plain --no-legend --full "$prefix*.service" |
+  sed 's/^[^a-zA-Z0-9]*//; s/ .*//')
+if [ -n "$units" ]; then systemctl stop $units; fi
+rm -f "$directory"/*.wants/"$prefix"*.service
+rm -rf "$directory/$prefix"*.service "$directory/$prefix"*.service.d
+systemctl daemon-reload
+for unit in $units; do systemctl reset-failed "$unit" 2>/dev/null || :; done
+"""
+
+# A user that is there already, say from a directory service, is taken as it is.
+_PREPARE = """\
+set -eu
+user=$1 fleets=$2 environments=$3 state=$4 deployed=$5
+shift 5
+if ! getent passwd "$user" >/dev/null; then
+  useradd --system --user-group --no-create-home --home-dir "$state" \\
+    --shell /usr/sbin/nologin "$user"
+fi
+group=$(id -gn "$user")
+umask 022
+mkdir -p "$fleets" "$environments"
+# Whatever came before, such as a journal, may have made them for root alone.
+chmod 755 "${fleets%/*}" "$fleets" "$environments"
+mkdir -p "$state" "$deployed"
+chown "root:$group" "$state" "$deployed"
+chmod 750 "$state" "$deployed"
+for place in "$@"; do
+  mkdir -p "$place"
+  chown "$user:$group" "$place"
+  chmod 750 "$place"
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdRuntime:
+    """systemd on the host.
+
+    Attributes
+    ----------
+    fleet : str
+        Name of the fleet; names of units begin with it, so that fleets live side by side.
+    user : str
+        System user that units run as; it is made when it is not there.
+    """
+
+    fleet: str
+    user: str = DEFAULT_USER
+
+    @property
+    def name(self) -> str:
+        """Its name in the spec."""
+        return "systemd"
+
+    @property
+    def shown(self) -> str:
+        """What stops when the fleet goes down."""
+        return "its units"
+
+    @property
+    def resident(self) -> bool:
+        """It was there before the fleet and stays when the fleet goes."""
+        return True
+
+    @property
+    def reader(self) -> str:
+        """Files belong to root; units may read them and not write them."""
+        return self.user
+
+    @property
+    def _prefix(self) -> str:
+        # A fleet's name holds no dot, so that no fleet's prefix begins another's.
+        return f"dask-fleet.{self.fleet}."
+
+    def service(self, unit: str) -> str:
+        """Return systemd's name of a unit, such as ``dask-fleet.sst.dask-scheduler.service``."""
+        return f"{self._prefix}{unit}.service"
+
+    def files(
+        self, places: Places, fleet: str, units: Sequence[UnitTarget]
+    ) -> tuple[ManagedFile, ...]:
+        """Return one service file for each unit."""
+        return tuple(
+            ManagedFile(
+                f"{_DIRECTORY}/{self.service(unit.name)}",
+                service_file(places, fleet, self.user, unit).encode(),
+                mode=0o644,
+            )
+            for unit in units
+        )
+
+    def own_files(self, places: Places) -> frozenset[str]:
+        """Return nothing: systemd itself is not restarted for us."""
+        del places
+        return frozenset()
+
+    def look(self, places: Places) -> str:
+        """Return shell text that prints files of units, the user, and what systemd knows."""
+        directory, prefix = shlex.quote(_DIRECTORY), shlex.quote(self._prefix)
+        properties = ",".join(_PROPERTIES)
+        parent = places.fleets.rpartition("/")[0]
+        owned = " ".join(map(shlex.quote, (places.run, places.work)))
+        return f"""\
+for path in {directory}/{prefix}*.service {directory}/{prefix}*.service.d/*; do
+  if [ -f "$path" ]; then echo "file $(sha256sum "$path")"; fi
+done
+echo "login $(id -u)"
+if [ -d /run/systemd/system ] && systemctl --version >/dev/null 2>&1; then
+  echo "systemd $(systemctl --version | sed -n '1s/^systemd \\([0-9]*\\).*/\\1/p')"
+fi
+if getent passwd {shlex.quote(self.user)} >/dev/null; then
+  ready=yes
+  for place in {owned}; do
+    [ "$(stat -c %U "$place" 2>/dev/null)" = {shlex.quote(self.user)} ] || ready=no
+  done
+  for place in {" ".join(map(shlex.quote, (parent, places.fleets)))}; do
+    [ "$(stat -c %a "$place" 2>/dev/null)" = 755 ] || ready=no
+  done
+  [ $ready = no ] || echo "prepared 1"
+fi
+units=$(
+  {{ systemctl list-units --all --plain --no-legend --full {prefix}'*.service'
+     ls {directory} | grep -F {prefix} | grep '\\.service$'
+  }} 2>/dev/null | sed 's/^[^a-zA-Z0-9]*//; s/ .*//' | sort -u)
+if [ -n "$units" ]; then systemctl show --property={properties} $units; fi
+"""
+
+    def read(self, text: str) -> RuntimeObserved:
+        """Return what systemd says as values."""
+        facts: dict[str, str] = {}
+        files: dict[str, str] = {}
+        block: dict[str, str] = {}
+        units: dict[str, UnitObserved] = {}
+        for line in (*text.split("\n"), "Id="):
+            key, equals, value = line.partition("=")
+            if equals and key in _PROPERTIES:
+                # `systemctl show` prints the properties of one unit after those of another.
+                if key in block:
+                    self._keep(units, block)
+                    block = {}
+                block[key] = value
+            elif line.startswith("file "):
+                digest, _, path = line[5:].partition("  ")
+                files[path] = digest
+            else:
+                word, _, rest = line.partition(" ")
+                facts[word] = rest
+        self._keep(units, block)
+        return RuntimeObserved(
+            alive="systemd" in facts,
+            units=units,
+            files=files,
+            prepared="prepared" in facts,
+            privileged=facts.get("login") == "0",
+        )
+
+    def _keep(self, units: dict[str, UnitObserved], block: Mapping[str, str]) -> None:
+        name = block.get("Id", "")
+        if not name.startswith(self._prefix) or not name.endswith(".service"):
+            return
+        name = name.removeprefix(self._prefix).removesuffix(".service")
+        if block.get("LoadState") == "not-found" and block.get("ActiveState") == "inactive":
+            return  # a name that somebody asked for; nothing of it is there
+        units[name] = UnitObserved(
+            name=name,
+            state=_state(block),
+            pid=int(block.get("MainPID") or 0),
+            detail=_detail(block),
+            fault=_fault(block),
+        )
+
+    def prepare(self, places: Places) -> Command:
+        """Return the command that makes the system user and the directories of the fleet."""
+        words = (self.user, places.fleets, places.environments, places.state, places.deployed)
+        return script(_PREPARE, *words, places.run, places.work)
+
+    def begin(self, places: Places) -> Command:
+        """Return nothing to do: systemd runs, or the host is refused."""
+        raise AssertionError(f"systemd is not ours to start ({places.state})")
+
+    def end(self, places: Places) -> Command:
+        """Return the command that stops every unit of the fleet and removes its service file."""
+        del places
+        return script(_END, _DIRECTORY, self._prefix, timeout=STOP_SECONDS + 40)
+
+    def update(self, places: Places, units: Sequence[str]) -> Command:
+        """Return the command that takes over definitions, enables units and restarts them.
+
+        Units whose file is gone are stopped and forgotten.
+        """
+        del places
+        return script(_UPDATE, _DIRECTORY, *map(self.service, units), timeout=STOP_SECONDS + 60)
+
+    def restart(self, places: Places, units: Sequence[str]) -> Command:
+        """Return ``systemctl restart`` for these units."""
+        del places
+        services = map(self.service, units)
+        return Command(("systemctl", "restart", *services), timeout=STOP_SECONDS + 60)
+
+    def log(self, places: Places, unit: str, *, lines: int, follow: bool) -> Command:
+        """Return ``journalctl`` for the unit; its lines bear the labels of their processes."""
+        del places
+        words = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={lines}"]
+        words += [f"--unit={self.service(unit)}", *(["--follow"] if follow else [])]
+        return Command(tuple(words), timeout=UNBOUNDED if follow else 60.0)
+
+
+def _state(block: Mapping[str, str]) -> UnitState:
+    active, sub = block.get("ActiveState"), block.get("SubState")
+    if active == "active":
+        return "running"
+    if active == "activating":
+        return "crashing" if sub == "auto-restart" else "starting"
+    if active == "deactivating":
+        return "stopping"
+    return "stopped"
+
+
+def _detail(block: Mapping[str, str]) -> str:
+    result, status = block.get("Result", ""), block.get("ExecMainStatus", "0")
+    last = f", last exit status {status}" if status not in ("", "0") else ""
+    return f"{block.get('ActiveState')} ({block.get('SubState')}), {result}{last}"
+
+
+def _fault(block: Mapping[str, str]) -> str:
+    """Return what is not as it should be although the unit may run."""
+    if block.get("LoadState") != "loaded":
+        return ""
+    if block.get("NeedDaemonReload") == "yes":
+        return "systemd has another definition of it in mind"
+    if block.get("UnitFileState") != "enabled":
+        return f"it would not start at boot (it is {block.get('UnitFileState') or 'not enabled'})"
+    return ""

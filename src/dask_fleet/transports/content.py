@@ -1,0 +1,47 @@
+"""What a command gets on standard input: bytes, then local files, piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dask_fleet.errors import FleetError
+
+if TYPE_CHECKING:
+    from dask_fleet.command import Command
+
+__all__ = ["check_files", "pieces"]
+
+_PIECE = 1 << 18
+
+
+def check_files(host: str, command: Command) -> None:
+    """Raise the error that names every file of a command that cannot be read."""
+    faults = [fault for path in command.files if (fault := _fault(path))]
+    if faults:
+        raise FleetError(
+            f"{host}: `{command}` was not started: " + "; ".join(faults),
+            "see whether the files are there and may be read, then try again",
+        )
+
+
+def _fault(path: str) -> str:
+    try:
+        if Path(path).is_dir():
+            return f"{path} is a directory"
+        with Path(path).open("rb"):
+            return ""
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+
+
+async def pieces(command: Command) -> AsyncIterator[bytes]:
+    """Yield what standard input is to hold; a thread reads the files."""
+    for begin in range(0, len(command.stdin), _PIECE):
+        yield command.stdin[begin : begin + _PIECE]
+    for path in command.files:
+        with Path(path).open("rb") as file:
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                yield piece

@@ -1,0 +1,1 @@
+"""Tests on booted hosts; run inside `python -m lab run`."""

@@ -1,0 +1,90 @@
+"""The lab and the operator that the tests of this folder share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import HostSpec, Lab
+
+from tests.vms.operator import Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CACHE = Path(__file__).parents[2] / ".cache" / "tests"
+
+ONE_HOST = """\
+name: seed
+hosts:
+  dask-scheduler: {address: 10.77.0.11, memory: 4 GiB, ssh: {sudo: true}}
+workers:
+  default: {per_host: 2, nthreads: 1, memory_limit: 512 MiB}
+"""
+
+
+def lab_folder() -> Path:
+    folder = os.environ.get("DASK_FLEET_LAB")
+    if not folder or not Lab(Path(folder), 1).network.inside:
+        pytest.fail(
+            "tests/vms needs the lab's network: make test-vms, or "
+            "python -m lab run -- .venv/bin/python -m pytest tests/vms",
+            pytrace=False,
+        )
+    return Path(folder)
+
+
+def new_operator(lab: Lab, folder: Path) -> Operator:
+    folder.mkdir(parents=True, exist_ok=True)
+    variables = {"XDG_CACHE_HOME": str(CACHE / "cache"), "XDG_DATA_HOME": str(folder / "data")}
+    return Operator(lab, folder, variables)
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layer with the xcube environment, as a real `up` has shipped it to a bare host."""
+    folder = lab_folder()
+    where = "var/lib/dask-fleet/environments"
+    from dask_fleet.assembly import declare
+
+    digest = declare(None, {}).environment.digest
+    layer = CACHE / "vms" / f"layer-{digest}"
+    if not layer.exists():
+        lab = Lab(folder, [HostSpec("dask-scheduler", 11)])
+        with lab:
+            operator = new_operator(lab, tmp_path_factory.mktemp("seed"))
+            operator.write(ONE_HOST)
+            said = operator.call("up", "--yes", timeout=240).stdout
+            assert "sending" in said
+            assert "2 workers registered" in said
+            half = layer.with_name(f"{layer.name}.half")
+            shutil.rmtree(half, ignore_errors=True)
+            shutil.copytree(lab.scheduler.upper / where, half / where, symlinks=True)
+            half.rename(layer)
+    return layer
+
+
+@pytest.fixture(scope="session")
+def lab(environments: Path) -> Iterator[Lab]:
+    """Five booted hosts: `lab.scheduler` and four `lab.workers`; the environment is there."""
+    with Lab(lab_folder(), 5, layers=(environments,)) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """Somebody whose fleet.yaml is the set-up of the lab."""
+    one = new_operator(lab, tmp_path_factory.mktemp("operator"))
+    one.write()
+    return one
+
+
+@pytest.fixture
+def fleet(operator: Operator) -> Operator:
+    """A fleet that is up as declared."""
+    operator.write()
+    operator.call("up", "--yes")
+    return operator

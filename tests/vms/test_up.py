@@ -1,0 +1,149 @@
+"""A fleet of VMs comes up, stays as declared, says what differs, and goes."""
+
+from __future__ import annotations
+
+import json
+
+from lab import Lab
+
+from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, all_run
+
+
+def unit(name: str) -> str:
+    return f"dask-fleet.sst.{name}.service"
+
+
+def test_from_bare_hosts_to_all_workers_and_a_second_up_is_empty(lab: Lab, operator: Operator):
+    operator.write()
+    operator.call("down", "--yes", status=None)
+    plan = operator.plan()
+    assert {change["host"] for change in plan["changes"]} == {host.name for host in lab.hosts}
+    said = operator.call("up", "--yes").stdout
+    assert "4 workers registered" in said
+    rows = operator.rows()
+    assert all_run(rows)
+    ports = {name: tuple(row["ports"].values()) for name, row in rows.items()}
+    assert ports == {
+        "dask-scheduler": (8786, 8787),
+        **{
+            name: (9010 + n, 9011 + n, 9012 + n)
+            for name, n in zip(WORKERS, (0, 10, 20, 30), strict=True)
+        },
+    }
+    assert {rows[name]["host"] for name in WORKERS} == set(WORKERS)
+    assert operator.compute() == RIGHT
+    assert "nothing to do; 4 workers registered" in operator.call("up", "--yes").stdout
+    assert operator.plan()["empty"]
+    operator.call("plan", status=0)
+
+
+def test_units_run_as_an_unprivileged_user_at_boot_and_forever(lab: Lab, fleet: Operator):
+    host = lab.workers[0]
+    name = unit("dask-workers-default")
+    show = host.run(["systemctl", "show", name]).stdout
+    facts = dict(line.split("=", 1) for line in show.splitlines() if "=" in line)
+    assert facts["User"] == "dask-fleet"
+    assert facts["Restart"] == "always"
+    assert facts["StartLimitIntervalUSec"] == "0"
+    assert facts["UnitFileState"] == "enabled"
+    assert facts["LimitNOFILE"] == "524288"
+    assert int(facts["MemoryMax"]) == (1 << 30) + (512 << 20)
+    pid = facts["MainPID"]
+    owner = host.run(f"stat -c %U /proc/{pid}").stdout.strip()
+    assert owner == "dask-fleet"
+    rows = fleet.rows()
+    assert rows["dask-worker-0001"]["memory_limit"] == 1 << 30
+    security = host.run(["systemd-analyze", "security", "--no-pager", name]).stdout
+    exposure = float(security.strip().splitlines()[-1].split(":")[1].split()[0])
+    assert exposure < 4.0
+    # The service cannot write what it is started from.
+    assert host.run(
+        "runuser -u dask-fleet -- sh -c 'echo x >>/var/lib/dask-fleet/fleets/sst/etc/dask.yaml'",
+        check=False,
+    ).returncode
+
+
+def test_drift_is_seen_named_and_mended(lab: Lab, fleet: Operator):
+    one, two, three, four = lab.workers
+    name = unit("dask-workers-default")
+    one.run(f"sed -i s/RestartSec=1/RestartSec=99/ /etc/systemd/system/{name}")
+    two.run(["systemctl", "stop", name])
+    three.run(["systemctl", "disable", name])
+    four.run(
+        f"mkdir -p /etc/systemd/system/{name}.d && "
+        f"printf '[Service]\\nNice=5\\n' >/etc/systemd/system/{name}.d/nice.conf"
+    )
+    changes = {change["host"]: change for change in fleet.plan()["changes"]}
+    assert set(changes) == {host.name for host in lab.workers}
+    assert "edited by hand" in changes[one.name]["reason"]
+    assert "stopped" in changes[two.name]["reason"]
+    assert "at boot" in changes[three.name]["reason"]
+    assert "edited by hand" in changes[four.name]["reason"]
+    diff = fleet.call("plan", "--diff", status=2).stdout
+    assert "-RestartSec=99" in diff
+    assert "+RestartSec=1" in diff
+    fleet.call("up", "--yes")
+    assert fleet.plan()["empty"]
+    assert all_run(fleet.rows())
+    assert fleet.compute() == RIGHT
+
+
+def test_a_change_of_the_spec_changes_just_what_differs(lab: Lab, fleet: Operator):
+    before = fleet.rows()
+    fleet.write(FLEET.replace("nthreads: 1", "nthreads: 2"))
+    said = fleet.call("up", "--yes", "--limit", "dask-worker-0002").stdout
+    assert "nthreads 1 -> 2" in said
+    after = fleet.rows()
+    changed = {name for name in before if before[name]["pid"] != after[name]["pid"]}
+    assert changed == {"dask-worker-0002"}
+    fleet.write()
+    fleet.call("up", "--yes")
+    assert fleet.plan()["empty"]
+
+
+def test_history_says_who_changed_what_and_how_it_ended(fleet: Operator):
+    fleet.call("restart", "dask-worker-0001", "--yes")
+    entries = json.loads(fleet.call("history", "--json").stdout)
+    last = entries[-1]
+    assert last["what"] == "restart"
+    assert last["result"] == "done"
+    assert "@" in last["who"]
+    assert {entry["what"] for entry in entries} >= {"up", "restart"}
+    assert all(entry["release"] and entry["spec"] for entry in entries)
+
+
+def test_logs_of_all_hosts_are_merged_and_labelled(fleet: Operator):
+    lines = fleet.call("logs", "-n", "50").stdout.splitlines()
+    labels = {line.split(" | ")[0] for line in lines}
+    assert labels >= {"dask-scheduler", *WORKERS}
+
+
+def test_exec_runs_in_the_environment_of_the_fleet(fleet: Operator):
+    done = fleet.call(
+        *("exec", "--hosts", "dask-worker-*", "--", "python", "-c"),
+        "import sys, dask; print(sys.prefix)",
+    )
+    said = [line.split(" | ") for line in done.stdout.splitlines()]
+    hosts = {host.strip(): prefix for host, prefix in said}
+    assert set(hosts) == set(WORKERS)
+    assert all("/var/lib/dask-fleet/environments/" in prefix for prefix in hosts.values())
+    failed = fleet.call("exec", "--", "sh", "-c", "exit 7", status=7)
+    assert "ended with status 7" in failed.stderr
+
+
+def test_ssh_logs_in_as_the_fleet_does(fleet: Operator):
+    done = fleet.call("ssh", "dask-worker-0003", "--", "hostname")
+    assert done.stdout.strip() == "dask-worker-0003"
+
+
+def test_down_leaves_nothing_but_the_environment(lab: Lab, operator: Operator):
+    operator.write()
+    operator.call("up", "--yes")
+    operator.call("down", "--yes")
+    for host in lab.hosts:
+        assert host.run("ls /etc/systemd/system").stdout.find("dask-fleet") == -1
+        left = host.run("ls /var/lib/dask-fleet/fleets").stdout.split()
+        assert left == []
+        listeners = host.run(["ss", "-Hltn"]).stdout
+        assert not any(f":{port}" in listeners for port in (8786, 8787, 9010, 9022))
+    assert "nothing to do" in operator.call("down", "--yes").stdout

@@ -1,0 +1,35 @@
+"""Gathers the wheels of the xcube environment for the lab's hosts, where there is a network.
+
+Run it before the tests: inside the lab's network there is no way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from dask_fleet.environment import resolve_environment
+from dask_fleet.events import Note
+from dask_fleet.platforms import HostPlatform
+from dask_fleet.spec.model import EnvironmentSpec
+from dask_fleet.wheels import gather_wheels
+
+PLATFORM = HostPlatform("x86_64", (2, 36), "3.11.2")
+"""Debian 12, which the lab's hosts are."""
+
+
+def main() -> None:
+    environment = resolve_environment(
+        EnvironmentSpec(name="xcube"), lambda path: Path(path).read_text(encoding="utf-8")
+    )
+
+    def show(event: object) -> None:
+        if isinstance(event, Note):
+            print(event.text)
+
+    found = asyncio.run(gather_wheels(environment, PLATFORM, show))
+    print(f"{found.wheels} wheels, {found.size / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
