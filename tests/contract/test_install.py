@@ -38,7 +38,9 @@ def access(place: Path, transport: Transport) -> HostAccess:
 
 def write(here: Transport, place: Path, *files: ManagedFile, removed: tuple[str, ...] = ()) -> None:
     plan = Plan((), ((WriteFiles("here", files, removed),),))
-    asyncio.run(apply(plan, {"here": access(place, here)}, lambda _: None))
+    failed = asyncio.run(apply(plan, {"here": access(place, here)}, lambda _: None))
+    for error in failed.values():
+        raise error
 
 
 def left(place: Path) -> list[str]:

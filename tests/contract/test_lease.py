@@ -97,11 +97,22 @@ def test_nobody_else_reads_it(here: Transport, path: Path):
     assert run(work()) == 0o600
 
 
-def test_nothing_is_left_when_it_is_given_back(here: Transport, path: Path):
-    run(record_while_held(here, path))
-    assert list(path.parent.iterdir()) == []
-    run(record_while_held(here, path))
-    assert list(path.parent.iterdir()) == []
+def test_the_turn_alone_is_left_when_it_is_given_back(here: Transport, path: Path):
+    for _ in range(2):
+        run(record_while_held(here, path))
+        # Whoever comes next learns from it that somebody was at work.
+        assert [one.name for one in path.parent.iterdir()] == ["sst.lease.turn"]
+
+
+def test_each_holder_learns_whose_turn_it_was_before(here: Transport, path: Path):
+    async def turn() -> str:
+        async with hold(here, path) as before:
+            return before
+
+    first, second, third = (run(turn()) for _ in range(3))
+    assert first == ""
+    assert len(second) == len(third) == 16
+    assert second != third
 
 
 def test_it_is_given_back_when_the_work_fails(here: Transport, path: Path):

@@ -1,0 +1,183 @@
+"""Hosts that reboot, lose power, network or sshd; operators that are killed: all comes back."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+
+from lab import Lab
+from lab.host import Host
+
+from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, eventually
+
+UNIT = "dask-fleet.sst.dask-workers-default.service"
+TWO_THREADS = FLEET.replace("nthreads: 1", "nthreads: 2")
+
+
+def deployed(lab: Lab) -> dict[str, str]:
+    """Return the digests of everything that is deployed, by host."""
+    find = (
+        "find /var/lib/dask-fleet/fleets/sst/etc /etc/systemd/system -type f "
+        "\\( -path '*/sst/etc/*' -o -name 'dask-fleet.*' \\) ! -path '*/__pycache__/*' "
+        "-exec sha256sum {} + | sort"
+    )
+    return {host.name: host.run(find).stdout for host in lab.hosts}
+
+
+def main_pid(host: Host, unit: str) -> str:
+    return host.run(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout.strip()
+
+
+def test_reboot_of_a_worker_host(lab: Lab, fleet: Operator):
+    lab.workers[1].reboot()
+    fleet.until_all_run(40)
+    assert fleet.compute() == RIGHT
+    assert fleet.plan()["empty"]
+
+
+def test_reboot_of_the_scheduler_host(lab: Lab, fleet: Operator):
+    lab.scheduler.reboot()
+    fleet.until_all_run(60)
+    assert fleet.compute() == RIGHT
+
+
+def test_reboot_of_all_hosts_at_once(lab: Lab, fleet: Operator):
+    lab.each(lambda host: host.reboot())
+    fleet.until_all_run(60)
+    assert fleet.compute() == RIGHT
+    assert fleet.plan()["empty"]
+
+
+def test_power_cut_is_a_row_that_says_so_and_does_not_hold_up_the_others(lab: Lab, fleet: Operator):
+    host = lab.workers[3]
+    host.power_cut()
+    try:
+        states = fleet.states()
+        assert states.pop("dask-worker-0004") == "unreachable"
+        assert set(states.values()) == {"running"}
+    finally:
+        host.power_on()
+    fleet.until_all_run(60)
+    assert fleet.compute() == RIGHT
+
+
+def test_scheduler_killed(lab: Lab, fleet: Operator):
+    host = lab.scheduler
+    host.run(["kill", "-KILL", main_pid(host, "dask-fleet.sst.dask-scheduler.service")])
+    fleet.until_all_run(60)
+    assert fleet.compute() == RIGHT
+
+
+def test_nannies_killed_and_a_worker_killed(lab: Lab, fleet: Operator):
+    one, two = lab.workers[:2]
+    before = fleet.rows()
+    one.run(["kill", "-KILL", main_pid(one, UNIT)])
+    two.run(["kill", "-KILL", str(before["dask-worker-0002"]["pid"])])
+
+    def renewed() -> bool:
+        rows = fleet.rows()
+        return all(
+            rows[name]["state"] == "running" and rows[name]["pid"] != before[name]["pid"]
+            for name in ("dask-worker-0001", "dask-worker-0002")
+        )
+
+    eventually("both are back as new processes", renewed, 60)
+    fleet.until_all_run(30)
+    assert fleet.compute() == RIGHT
+
+
+def test_network_of_a_worker_away_for_a_minute(lab: Lab, fleet: Operator):
+    host = lab.workers[2]
+    host.cut()
+    try:
+        time.sleep(60)  # the fault itself lasts so long
+    finally:
+        host.heal()
+    fleet.until_all_run(90)
+    assert fleet.compute() == RIGHT
+
+
+def test_sshd_of_one_host_down_during_up(lab: Lab, fleet: Operator):
+    host = lab.workers[0]
+    host.stop_sshd()
+    try:
+        fleet.write(TWO_THREADS)
+        done = fleet.call("up", "--yes", status=4)
+        assert "dask-worker-0001" in done.stderr
+        rows = fleet.rows()
+        assert {rows[name]["nthreads"] for name in WORKERS[1:]} == {2}
+        assert rows["dask-worker-0001"]["state"] == "unreachable"
+    finally:
+        host.start_sshd()
+    fleet.call("up", "--yes")
+    assert fleet.plan()["empty"]
+    fleet.until_all_run(10)
+
+
+def test_up_killed_at_random_twenty_times(lab: Lab, fleet: Operator):
+    undisturbed = deployed(lab)
+    moments = random.Random(20261123)
+    for number in range(20):
+        fleet.write(TWO_THREADS if number % 2 == 0 else FLEET)
+        process = fleet.begin("up", "--yes", "--break-lease")
+        try:
+            process.communicate(timeout=moments.uniform(0.1, 2.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+    fleet.write()
+    fleet.call("up", "--yes", "--break-lease")
+    assert fleet.plan()["empty"]
+    assert deployed(lab) == undisturbed
+    fleet.until_all_run(10)
+    assert fleet.compute() == RIGHT
+
+
+def test_two_operators_at_once(fleet: Operator):
+    fleet.write(TWO_THREADS)
+    both = [fleet.begin("up", "--yes") for _ in range(2)]
+    ended = [(*one.communicate(timeout=120), one.returncode) for one in both]
+    codes = sorted(code for _, _, code in ended)
+    assert codes in ([0, 0], [0, 5])
+    for _, err, code in ended:
+        if code == 5:
+            assert "is at work on this fleet with `dask fleet up` since" in err
+    fleet.write()
+    fleet.call("up", "--yes")
+    assert fleet.plan()["empty"]
+
+
+def test_a_foreign_process_on_a_declared_port_is_named(lab: Lab, fleet: Operator):
+    host = lab.workers[1]
+    host.run(["systemctl", "stop", UNIT])
+    serve = "python3 -m http.server --bind 10.77.0.13 9020"
+    host.run(["systemd-run", "--unit=foreign", *serve.split()])
+    try:
+        eventually("it listens", lambda: ":9020" in host.run(["ss", "-Hltn"]).stdout, 10)
+        done = fleet.call("up", "--yes", status=8)
+        assert "port 9020" in done.stderr
+        assert "http.server" in done.stderr
+        assert f"pid {main_pid(host, 'foreign')}" in done.stderr
+    finally:
+        host.run(["systemctl", "stop", "foreign"])
+    fleet.call("up", "--yes")
+    fleet.until_all_run(10)
+
+
+def test_a_full_disk_is_named_and_mended(lab: Lab, fleet: Operator):
+    host = lab.workers[2]
+    place = "/var/lib/dask-fleet/fleets/sst/etc/units"
+    host.small_disk(place, 1)
+    try:
+        host.fill_disk(place, 0)
+        done = fleet.call("up", "--yes", status=None)
+        assert done.returncode not in (0, None)
+        assert "dask-worker-0003" in done.stderr
+        assert "No space left" in done.stderr
+    finally:
+        host.remove_disk(place)
+    fleet.call("up", "--yes")
+    assert fleet.plan()["empty"]
+    fleet.until_all_run(10)
