@@ -42,6 +42,10 @@ lease=$1 ttl=$2 force=$3 nonce=$4
 mkdir -p "${{lease%/*}}"
 exec 9<"${{lease%/*}}"
 flock -w 10 9
+if [ "$force" != no ] && [ "$force" != yes ]; then
+  # The holder that has been found dead, if it still is the holder.
+  if grep -qsF "$force" "$lease"; then force=yes; else force=no; fi
+fi
 if [ -s "$lease" ] && [ "$force" = no ]; then
   field() {{ sed -n 's/.*"'"$1"'": "\\([^"]*\\)".*/\\1/p' "$lease"; }}
   alive=yes
@@ -120,9 +124,16 @@ async def hold(
         Somebody else holds it.
     """
     nonce = secrets.token_hex(8)
-    words = (str(TTL), "yes" if force else "no", nonce)
-    take = _shell(_TAKE, path, *words, stdin=_record(purpose, nonce))
+
+    def taking(by_force: str) -> Command:
+        words = (str(TTL), by_force, nonce)
+        return _shell(_TAKE, path, *words, stdin=_record(purpose, nonce))
+
+    take = taking("yes" if force else "no")
     outcome = await transport.run(take, check=False)
+    if outcome.status == _HELD and (dead := _dead_holder(outcome.stdout)):
+        take = taking(dead)
+        outcome = await transport.run(take, check=False)
     if outcome.status == _HELD:
         raise LeaseHeldError(
             _holder(outcome.stdout),
@@ -141,6 +152,27 @@ async def hold(
         # A lease that cannot be given back expires; what the block did counts all the same.
         with contextlib.suppress(FleetError):
             await transport.run(_shell(_GIVE_BACK, path, nonce), check=False)
+
+
+def _dead_holder(text: str) -> str:
+    """Return the nonce of a holder that ran on this very machine and runs no more, or nothing.
+
+    The host that keeps the lease knows that only of processes of its own.
+    """
+    try:
+        record = json.loads(text)
+        machine, pid, began, nonce = (record[key] for key in ("machine", "pid", "began", "nonce"))
+    except (ValueError, KeyError, TypeError):
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    if machine != f"{boot} {Path('/proc/self/ns/pid').readlink()}":
+        return ""
+    try:
+        stat = Path(f"/proc/{int(pid)}/stat").read_text(encoding="ascii", errors="replace")
+    except (OSError, ValueError):
+        return str(nonce)
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] not in "ZX" and fields[19] == began else str(nonce)
 
 
 def _holder(text: str) -> str:

@@ -121,14 +121,14 @@ def test_up_killed_at_random_twenty_times(lab: Lab, fleet: Operator):
     moments = random.Random(20261123)
     for number in range(20):
         fleet.write(TWO_THREADS if number % 2 == 0 else FLEET)
-        process = fleet.begin("up", "--yes", "--break-lease")
+        process = fleet.begin("up", "--yes")
         try:
             process.communicate(timeout=moments.uniform(0.1, 2.0))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
     fleet.write()
-    fleet.call("up", "--yes", "--break-lease")
+    fleet.call("up", "--yes")
     assert fleet.plan()["empty"]
     assert deployed(lab) == undisturbed
     fleet.until_all_run(10)
@@ -168,7 +168,7 @@ def test_a_foreign_process_on_a_declared_port_is_named(lab: Lab, fleet: Operator
 
 def test_a_full_disk_is_named_and_mended(lab: Lab, fleet: Operator):
     host = lab.workers[2]
-    place = "/var/lib/dask-fleet/fleets/sst/etc/units"
+    place = "/var/lib/dask-fleet/fleets/sst/etc/launcher"
     host.small_disk(place, 1)
     try:
         host.fill_disk(place, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -17,8 +18,26 @@ from distributed import Worker
 __all__ = ["FleetWorker", "open_worker"]
 
 
+#: How long a worker may take to register; Dask itself sets no limit.
+REGISTER_TIMEOUT = 15.0
+
+
 class FleetWorker(fleet_dask.ExactDashboard, Worker):
     """Dask's worker, with its dashboard where it was declared."""
+
+    async def _register_with_scheduler(self) -> None:
+        """Register, within a limit.
+
+        A scheduler that still lists a worker of this address, say after a power cut of the host,
+        fails without an answer (``Scheduler.add_worker``), and the worker would wait for one
+        until its nanny gives up after minutes.
+        """
+        try:
+            await asyncio.wait_for(super()._register_with_scheduler(), REGISTER_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise TimeoutError(
+                f"the scheduler has not taken it in within {REGISTER_TIMEOUT:g} s"
+            ) from None
 
     async def __aenter__(self) -> Any:
         """Start, or say in the exception itself why not."""
