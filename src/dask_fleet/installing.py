@@ -45,8 +45,9 @@ done
 if [ "$count" -gt 0 ]; then
   status=0
   tar -xPpmf - --no-same-owner || status=$?
+  # On a full disk tar goes on with the next member, and the mark, which is empty, finds room.
   whole=no
-  if [ -e "$1/{STAGE}/{_MARK}" ]; then whole=yes; fi
+  if [ "$status" -eq 0 ] && [ -e "$1/{STAGE}/{_MARK}" ]; then whole=yes; fi
   while [ "$count" -gt 0 ]; do
     if [ $whole = yes ]; then
       if [ -n "$owner" ]; then chown "$owner" "$1/{STAGE}"/*; fi
@@ -56,7 +57,10 @@ if [ "$count" -gt 0 ]; then
     shift
     count=$((count - 1))
   done
-  if [ $whole = no ]; then echo "the input broke off" >&2; exit "$((status ? status : 1))"; fi
+  if [ $whole = no ]; then
+    echo "nothing was installed: the input broke off, or the disk is full" >&2
+    exit "$((status ? status : 1))"
+  fi
 fi
 if [ $# -gt 0 ]; then rm -f -- "$@"; fi
 """

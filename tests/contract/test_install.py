@@ -164,3 +164,21 @@ def test_a_place_that_cannot_be_written_is_named(here: Transport, tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(CommandFailedError, match="file"):
         write(here, tmp_path, ManagedFile(f"{tmp_path}/file/below", b"x"))
+
+
+def test_a_full_disk_installs_nothing(here: Transport, tmp_path: Path):
+    """Needs root, as the tests of full disks do: a small file system is mounted."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(place)]
+    subprocess.run(mount, check=True, timeout=20)
+    try:
+        (place / "one").write_bytes(b"old")
+        files = [ManagedFile(f"{place}/{n}", b"x" * 40_000) for n in ("one", "two", "three")]
+        with pytest.raises(CommandFailedError, match="No space left"):
+            write(here, tmp_path, *files)
+        assert (place / "one").read_bytes() == b"old"
+        assert not (place / "two").exists()
+        assert left(tmp_path) == []
+    finally:
+        subprocess.run(["umount", str(place)], check=True, timeout=20)
