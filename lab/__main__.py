@@ -62,7 +62,9 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.command == "run":
         if not rest:
             raise LabError("run what? python -m lab run -- CMD")
-        return _run_inside(Lab(folder, 0), rest)
+        lab = Lab(folder, 0)
+        print(f"the base of the hosts is {lab.base.name}")  # inside, nothing can be fetched
+        return _run_inside(lab, rest)
     lab = Lab.load(folder)
     if arguments.command == "status":
         return _status(lab)
