@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.runtimes.base import Runtime
 
-__all__ = ["DEFAULTED", "TLS", "WORKER_DEFAULTS", "host_target"]
+__all__ = ["DEFAULTED", "SCHEDULER_DEFAULTS", "TLS", "WORKER_DEFAULTS", "host_target"]
 
 WORKER_DEFAULTS: Mapping[str, str] = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
@@ -27,6 +27,10 @@ WORKER_DEFAULTS: Mapping[str, str] = {
 }
 """What the launcher (``host/fleet_process.py``) sets for workers, unless Dask's configuration or
 the fleet says otherwise. Set from the start, it saves the launcher from starting twice."""
+
+SCHEDULER_DEFAULTS: Mapping[str, str] = {"OPENBLAS_NUM_THREADS": "1"}
+"""A scheduler computes nothing, but it imports numpy for its dashboard, and the threads that
+OpenBLAS then starts spin for a tenth of a second on CPUs that the imports need."""
 
 TLS = "tls"
 """Directory of certificates among what is deployed."""
@@ -154,7 +158,7 @@ def _unit_target(
         variables=(
             ("DASK_CONFIG", configuration),
             ("PYTHONUNBUFFERED", "1"),
-            *_worker_variables(layout, unit),
+            *_defaults(layout, unit),
         ),
         path=path,
         declared=declared | {"digest": digest},
@@ -184,17 +188,17 @@ def _merged(low: Mapping[str, object], high: Mapping[str, object]) -> dict[str, 
     return merged
 
 
-def _worker_variables(layout: Layout, unit: Unit) -> Iterator[tuple[str, str]]:
-    """Yield the defaults that the launcher would set, and the mark that says they are defaults."""
-    if unit.role != "workers":
-        return
+def _defaults(layout: Layout, unit: Unit) -> Iterator[tuple[str, str]]:
+    """Yield the defaults of a unit's variables, and for workers the mark that says they are."""
     defaults = {
         name: value
-        for name, value in WORKER_DEFAULTS.items()
+        for name, value in (
+            WORKER_DEFAULTS if unit.role == "workers" else SCHEDULER_DEFAULTS
+        ).items()
         if name not in layout.environment_variables
     }
     yield from defaults.items()
-    if DEFAULTED not in layout.environment_variables:
+    if unit.role == "workers" and DEFAULTED not in layout.environment_variables:
         yield DEFAULTED, ",".join(defaults)
 
 

@@ -31,7 +31,7 @@ _KEPT = 1000
 _APPEND = f"""\
 set -eu
 umask 077
-mkdir -p "${{1%/*}}"
+[ -d "${{1%/*}}" ] || mkdir -p "${{1%/*}}"
 printf %s "$2" >>"$1"
 if [ "$(wc -l <"$1")" -gt {2 * _KEPT} ]; then
   tail -n {_KEPT} "$1" >"$1.new"

@@ -37,13 +37,15 @@ for place in "$@"; do
   if [ -d "$place" ]; then
     # What a killed sender has left behind.
     if [ -e "$place/{STAGE}" ]; then rm -rf "$place/{STAGE}"; fi
-  else
+  elif [ -n "$owner" ]; then
     mkdir -p "$place"
-    if [ -n "$owner" ]; then chown "$owner" "$place"; chmod 750 "$place"; fi
+    chown "$owner" "$place"
+    chmod 750 "$place"
   fi
 done
 if [ "$count" -gt 0 ]; then
   status=0
+  # It makes what is missing of the directories.
   tar -xPpmf - --no-same-owner || status=$?
   # On a full disk tar goes on with the next member, and the mark, which is empty, finds room.
   whole=no
@@ -53,16 +55,20 @@ if [ "$count" -gt 0 ]; then
       if [ -n "$owner" ]; then chown "$owner" "$1/{STAGE}"/*; fi
       mv -f -t "$1" "$1/{STAGE}"/*
     fi
-    rm -rf "$1/{STAGE}"
+    # Stages are removed with the files that have to go, by one program.
+    set -- "$@" "$1/{STAGE}"
     shift
     count=$((count - 1))
   done
   if [ $whole = no ]; then
+    for place in "$@"; do
+      case $place in */{STAGE}) rm -rf -- "$place" ;; esac
+    done
     echo "nothing was installed: the input broke off, or the disk is full" >&2
     exit "$((status ? status : 1))"
   fi
 fi
-if [ $# -gt 0 ]; then rm -f -- "$@"; fi
+if [ $# -gt 0 ]; then rm -rf -- "$@"; fi
 """
 
 

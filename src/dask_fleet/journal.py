@@ -26,7 +26,7 @@ journal=$1 begin=$2
 note() {
   printf '{"time": "%s", %s\\n' "$(date +%Y-%m-%dT%H:%M:%S%z)" "$1" >>"$journal"
 }
-(umask 077 && mkdir -p "${journal%/*}" && note "$begin") || exit
+(umask 077 && { [ -d "${journal%/*}" ] || mkdir -p "${journal%/*}"; } && note "$begin") || exit
 """
 
 _AROUND = f"""\

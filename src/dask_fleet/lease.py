@@ -39,7 +39,7 @@ _HELD = 3
 _TAKE = f"""\
 set -eu
 lease=$1 ttl=$2 force=$3 nonce=$4
-mkdir -p "${{lease%/*}}"
+[ -d "${{lease%/*}}" ] || mkdir -p "${{lease%/*}}"
 exec 9<"${{lease%/*}}"
 flock -w 10 9
 if [ "$force" != no ] && [ "$force" != yes ]; then

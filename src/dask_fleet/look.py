@@ -27,6 +27,9 @@ COMPLETE = ".dask-fleet-complete"
 
 _MARK = "#### "
 
+_TICKS_PER_SECOND = 100
+"""``USER_HZ``, in which ``/proc`` counts time: 100 wherever Dask runs (time(7))."""
+
 _PARTS = (
     *("facts", "files", "units", "environments", "records", "listeners", "software", "runtime"),
 )
@@ -38,29 +41,59 @@ _LOOK = """\
 LC_ALL=C; export LC_ALL
 mark() { echo; echo "#### $1"; }
 mark facts
-echo "kernel $(uname -sr)"
-echo "cpus $(nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
-sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory_kib \\1/p' /proc/meminfo
-sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/memory_available_kib \\1/p' /proc/meminfo
-for path in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
-  if [ -r "$path" ]; then
-    awk '/^[0-9]+$/ { printf "cgroup_memory_kib %.0f\\n", $1 / 1024 }' "$path"
-  fi
-done
-echo "boot_id $(cat /proc/sys/kernel/random/boot_id)"
+read -r system </proc/sys/kernel/ostype; read -r release </proc/sys/kernel/osrelease
+echo "kernel $system $release"
+read -r boot_id </proc/sys/kernel/random/boot_id; echo "boot_id $boot_id"
 echo "clock $(date +%s.%N)"
-sed -n 's/^btime /boot_time /p' /proc/stat
-echo "ticks $(getconf CLK_TCK)"
-echo "page $(getconf PAGESIZE)"
-free_kib() {
+set -- /proc/self/status /proc/self/smaps /proc/meminfo /proc/stat
+for path in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes \\
+  /proc/net/tcp /proc/net/tcp6
+do
+  if [ -r "$path" ]; then set -- "$@" "$path"; fi
+done
+# One program for all of it: starting one takes longer than what each has to do.
+awk '
+  FILENAME == "/proc/self/status" {
+    if ($1 == "Cpus_allowed_list:") {
+      count = split($2, ranges, ",")
+      for (i = 1; i <= count; i++) {
+        cpus += split(ranges[i], ends, "-") == 2 ? ends[2] - ends[1] + 1 : 1
+      }
+      print "cpus " cpus
+    }
+    next
+  }
+  FILENAME == "/proc/self/smaps" {
+    if ($1 == "KernelPageSize:" && !paged) { paged = 1; print "page " $2 * 1024 }
+    next
+  }
+  FILENAME == "/proc/meminfo" {
+    if ($1 == "MemTotal:") print "memory_kib " $2
+    if ($1 == "MemAvailable:") print "memory_available_kib " $2
+    next
+  }
+  FILENAME == "/proc/stat" { if ($1 == "btime") print "boot_time " $2; next }
+  FILENAME ~ /^.sys.fs/ { if (/^[0-9]+$/) printf "cgroup_memory_kib %.0f\\n", $1 / 1024; next }
+  FILENAME ~ /tcp/ && $4 == "0A" {
+    if (!listed) { listed = 1; print "\\n#### listeners" }
+    print $2, $10
+  }
+' "$@"
+mark facts
+present() {
   place=$1
   while [ ! -d "$place" ] && [ -n "$place" ]; do place=${place%/*}; done
-  df -Pk "${place:-/}" | awk 'NR == 2 { print $4 }'
+  place=${place:-/}
 }
-echo "disk_free_kib $(free_kib "$state")"
-echo "environments_free_kib $(free_kib "$environments")"
+present "$state"; first=$place
+present "$environments"
+df -Pk "$first" "$place" | {
+  read -r head
+  read -r device size used free rest; echo "disk_free_kib $free"
+  read -r device size used free rest; echo "environments_free_kib $free"
+}
 if [ -d "$state" ]; then echo "exists 1"; fi
-if [ -f "$state.lease.turn" ]; then echo "turn $(cat "$state.lease.turn")"; fi
+if [ -f "$state.lease.turn" ]; then read -r turn <"$state.lease.turn"; echo "turn $turn"; fi
 mark files
 # Bytecode is Python's own business, and a file that is being installed is not there yet.
 if [ -d "$deployed" ]; then
@@ -68,25 +101,28 @@ if [ -d "$deployed" ]; then
     -exec sha256sum {} +
 fi
 mark units
-for path in "$deployed"/units/*.json; do
-  if [ -f "$path" ]; then printf '\\n%s\\n' "$path"; cat "$path"; echo; fi
-done
+set --
+for path in "$deployed"/units/*.json; do if [ -f "$path" ]; then set -- "$@" "$path"; fi; done
+if [ $# -gt 0 ]; then awk 'FNR == 1 { print "\\n" FILENAME } { print }' "$@"; fi
 mark environments
 for path in "$environments"/*/.dask-fleet-complete; do
   if [ -f "$path" ]; then path=${path%/*}; echo "${path##*/}"; fi
 done
 mark records
-for path in "$run"/*.json; do
-  if [ -f "$path" ]; then
-    cat "$path"; echo
-    pid=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' "$path")
-    if [ -n "$pid" ] && [ -r "/proc/$pid/stat" ]; then sed 's/^/stat /' "/proc/$pid/stat"; fi
-  fi
-done
-mark listeners
-for path in /proc/net/tcp /proc/net/tcp6; do
-  if [ -r "$path" ]; then awk '$4 == "0A" { print $2, $10 }' "$path"; fi
-done
+set --
+for path in "$run"/*.json; do if [ -f "$path" ]; then set -- "$@" "$path"; fi; done
+if [ $# -gt 0 ]; then
+  awk '
+    { print }
+    match($0, /"pid": *[0-9]+/) {
+      pid = substr($0, RSTART + 6, RLENGTH - 6)
+      gsub(/[^0-9]/, "", pid)
+      path = "/proc/" pid "/stat"
+      if ((getline line <path) > 0) print "stat " line
+      close(path)
+    }
+  ' "$@"
+fi
 """
 
 
@@ -213,7 +249,7 @@ def _record(entry: Mapping[str, Any], after: str, facts: Mapping[str, str]) -> P
     if entry.get("start_ticks") is not None:
         same = began == entry["start_ticks"]
     else:
-        same = float(facts["boot_time"]) + began / int(facts["ticks"]) <= started + 2
+        same = float(facts["boot_time"]) + began / _TICKS_PER_SECOND <= started + 2
     alive = state not in ("", "Z", "X") and same
     return ProcessRecord(
         name=str(entry["name"]),

@@ -18,6 +18,7 @@ __all__ = [
     "collect_garbage_again",
     "configure",
     "contact_url",
+    "import_distributed",
     "labeller_death",
     "say",
     "stop_signal",
@@ -45,6 +46,23 @@ def configure() -> None:
     # As `dask scheduler` and `dask worker` do: collecting garbage less often is faster.
     generations = gc.get_threshold()
     gc.set_threshold(*(3 * threshold for threshold in generations))
+
+
+def import_distributed() -> Any:
+    """Import ``distributed``, its defaults read by libyaml.
+
+    Importing it reads a thousand lines of YAML with PyYAML's loader in Python; the one in C gives
+    the same, where it is there.
+    """
+    import yaml
+
+    loader = yaml.SafeLoader
+    yaml.SafeLoader = getattr(yaml, "CSafeLoader", loader)
+    try:
+        import distributed
+    finally:
+        yaml.SafeLoader = loader
+    return distributed
 
 
 def collect_garbage_again() -> None:

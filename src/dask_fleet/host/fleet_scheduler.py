@@ -34,8 +34,8 @@ def run(unit: SchedulerUnit, labels: Labels) -> int:
         0 if it was closed, by a signal or by a client, 1 if it failed.
     """
     fleet_dask.configure()
+    fleet_dask.import_distributed()  # it brings its defaults
     import dask.config
-    import distributed  # noqa: F401  (its import brings its defaults)
 
     routes = dask.config.get("distributed.scheduler.http.routes")
     dask.config.set({"distributed.scheduler.http.routes": redirect_routes(routes)})

@@ -35,8 +35,8 @@ def run(unit: WorkersUnit, labels: Labels) -> int:
         0 if a signal has stopped them, 1 if one of them cannot be kept.
     """
     fleet_dask.configure()
+    distributed = fleet_dask.import_distributed()
     import dask.config
-    import distributed
 
     variables = dask.config.get("distributed.nanny.pre-spawn-environ")
     wanted = {key: str(value) for key, value in variables.items() if value is not None}

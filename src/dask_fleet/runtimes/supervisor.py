@@ -271,7 +271,7 @@ python=$1 ask=$2 socket=$3
 shift 3
 mkdir -p -m 700 "$1" "$2" "$3"
 shift 3
-rm -f "$socket"
+if [ -e "$socket" ]; then rm -f "$socket"; fi
 "$python" -I -S -c "$ask" "$socket" 30 >/dev/null &
 asking=$!
 if env -i "$@"; then wait "$asking"; else
