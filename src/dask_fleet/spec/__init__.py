@@ -7,7 +7,7 @@ do not pay for pydantic and PyYAML.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> object:
 
 
 @contextmanager
-def _without_plugins() -> Iterator[None]:
+def _without_plugins() -> Generator[None]:
     """Keep pydantic from looking for plug-ins of its own in every installed distribution.
 
     That takes longer than reading the file. The variable is pydantic's own setting; no process
