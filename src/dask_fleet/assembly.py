@@ -209,7 +209,7 @@ def _ssh_host(host: Host, declared: HostSpec) -> SshHost:
 
 def _credentials(fleet: str) -> Callable[[Layout], Mapping[str, Mapping[str, bytes]]]:
     def make(layout: Layout) -> Mapping[str, Mapping[str, bytes]]:
-        from dask_fleet.authority import credentials
+        from dask_fleet.tls.authority import credentials
 
         return credentials(Path(this_machine.data_root()), fleet, layout)
 

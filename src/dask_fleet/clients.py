@@ -29,8 +29,8 @@ def write_client(layout: Layout, folder: Path, name: str) -> list[Path]:
             f" {layout.client_address}",
             "set `tls: true` in fleet.yaml if it is to",
         )
-    from dask_fleet.authority import Authority, authority_directory
-    from dask_fleet.client_bundle import client_bundle
+    from dask_fleet.tls.authority import Authority, authority_directory
+    from dask_fleet.tls.client_bundle import client_bundle
 
     directory = authority_directory(Path(this_machine.data_root()), layout.name)
     authority = Authority(directory, layout.name)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
-from dask_fleet.certificates import KEY_FILE, dask_configuration
 from dask_fleet.layout import Scheduler, Worker
 from dask_fleet.target import HostTarget, ManagedFile, UnitTarget, digest_of
+from dask_fleet.tls.certificates import KEY_FILE, dask_configuration
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from dask_fleet.checks import (
+from dask_fleet.checks.findings import (
     Answer,
     Dialled,
     Examined,
     Finding,
     Listening,
 )
-from dask_fleet.checks_hosts import declared_names, host_findings
-from dask_fleet.checks_network import (
+from dask_fleet.checks.hosts import declared_names, host_findings
+from dask_fleet.checks.network import (
     connection_findings,
     declared_ports,
     dialled_by,

@@ -132,10 +132,10 @@ async def _ship(
     access: HostAccess, environment: Environment, software: HostSoftware, sink: Sink
 ) -> None:
     """Gather the wheels that fit a host and make the environment there."""
-    from dask_fleet.interpreters import choose
-    from dask_fleet.platforms import HostPlatform
-    from dask_fleet.shipping import ship
-    from dask_fleet.wheels import gather_wheels
+    from dask_fleet.wheels.gathering import gather_wheels
+    from dask_fleet.wheels.interpreters import choose
+    from dask_fleet.wheels.platforms import HostPlatform
+    from dask_fleet.wheels.shipping import ship
 
     python = choose(software.interpreters, environment.python)
     version = {one.path: one.version for one in software.interpreters}.get(python or "", "")

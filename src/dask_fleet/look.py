@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_fleet.command import Command, script
-from dask_fleet.interpreters import LOOK as SOFTWARE
-from dask_fleet.interpreters import read_software
 from dask_fleet.observed import HostObserved, Listener, ProcessRecord
+from dask_fleet.wheels.interpreters import LOOK as SOFTWARE
+from dask_fleet.wheels.interpreters import read_software
 
 if TYPE_CHECKING:
     from dask_fleet.places import Places

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from dask_fleet.errors import FleetError
-from dask_fleet.interpreters import choose, missing_python, unsuitable
+from dask_fleet.wheels.interpreters import choose, missing_python, unsuitable
 
 if TYPE_CHECKING:
     from dask_fleet.observed import HostObserved

@@ -22,13 +22,13 @@ from dask_fleet.command import Command
 from dask_fleet.environment import Environment, built_in_lock, environment_digest
 from dask_fleet.errors import EnvironmentBuildError
 from dask_fleet.events import Event, Note
-from dask_fleet.interpreters import LOOK, choose, read_software
 from dask_fleet.look import COMPLETE
 from dask_fleet.places import Places
-from dask_fleet.platforms import HostPlatform
-from dask_fleet.shipping import ship
 from dask_fleet.transports.local import LocalTransport
-from dask_fleet.wheels import Wheelhouse, gather_wheels
+from dask_fleet.wheels.gathering import Wheelhouse, gather_wheels
+from dask_fleet.wheels.interpreters import LOOK, choose, read_software
+from dask_fleet.wheels.platforms import HostPlatform
+from dask_fleet.wheels.shipping import ship
 
 # What distributed needs, out of our own lock: five of them have binary wheels.
 NEEDED = """click cloudpickle dask distributed fsspec importlib-metadata jinja2 lazy-importer
@@ -375,10 +375,10 @@ def test_two_gather_at_once(host: tuple[HostPlatform, str], cache: Path):
 
 GATHER = """\
 import asyncio, sys
-from dask_fleet import downloads
+from dask_fleet.wheels import downloads
 from dask_fleet.environment import Environment
-from dask_fleet.platforms import HostPlatform
-from dask_fleet.wheels import gather_wheels
+from dask_fleet.wheels.platforms import HostPlatform
+from dask_fleet.wheels.gathering import gather_wheels
 
 downloads._BATCH = 2
 environment = Environment("small", sys.argv[1], sys.argv[2], sys.stdin.read())

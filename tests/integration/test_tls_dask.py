@@ -17,9 +17,9 @@ from urllib.error import HTTPError
 import pytest
 import yaml
 
-from dask_fleet.authority import Authority, Credentials
-from dask_fleet.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE, dask_configuration
-from dask_fleet.client_bundle import client_bundle
+from dask_fleet.tls.authority import Authority, Credentials
+from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE, dask_configuration
+from dask_fleet.tls.client_bundle import client_bundle
 from tests.integration.conftest import eventually
 from tests.integration.test_launch import DEADLINE, Fleet, descendants
 

@@ -11,15 +11,15 @@ import dask.config
 import pytest
 from distributed.security import Security
 
-from dask_fleet.authority import Authority
-from dask_fleet.certificates import (
+from dask_fleet.errors import FleetError
+from dask_fleet.tls.authority import Authority
+from dask_fleet.tls.certificates import (
     CertificateSeen,
     dask_configuration,
     read_certificate,
     time_left,
     validity,
 )
-from dask_fleet.errors import FleetError
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=timezone.utc)
 

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from dask_fleet.checks import CHECKS, Answer, Dialled, Examined, Listening
-from dask_fleet.checks_hosts import declared_names, host_findings
-from dask_fleet.checks_network import (
+from dask_fleet.checks.findings import CHECKS, Answer, Dialled, Examined, Listening
+from dask_fleet.checks.hosts import declared_names, host_findings
+from dask_fleet.checks.network import (
     MOST_TARGETS,
     connection_findings,
     declared_ports,

@@ -184,7 +184,7 @@ def test_the_floors_of_the_architecture_are_those_that_are_held() -> None:
     page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = page.partition("## The floors")[2].partition("\n\nDecisions")[0]
     rows = [line.split("|") for line in table.splitlines() if "`" in line and line[0] == "|"]
-    assert [set(re.findall(r"`(\w+)`", row[2])) for row in rows] == held
+    assert [set(re.findall(r"`([\w.]+)`", row[2])) for row in rows] == held
 
 
 def test_every_decision_is_listed_and_has_its_four_parts() -> None:

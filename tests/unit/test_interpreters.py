@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dask_fleet.interpreters import (
+from dask_fleet.wheels.interpreters import (
     LOOK,
     HostSoftware,
     Interpreter,

@@ -11,8 +11,8 @@ import pickle
 import pytest
 import yaml
 
-from dask_fleet.authority import Credentials
 from dask_fleet.secret import Secret
+from dask_fleet.tls.authority import Credentials
 
 VALUE = "correct horse"
 SECRET = Secret(VALUE)

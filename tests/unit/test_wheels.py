@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from packaging.tags import parse_tag
 
-from dask_fleet.bundle import contents, write_bundle
 from dask_fleet.environment import built_in_lock
 from dask_fleet.errors import EnvironmentBuildError
-from dask_fleet.platforms import HostPlatform, fits, markers, platform_tags, read_lock
+from dask_fleet.wheels.bundle import contents, write_bundle
+from dask_fleet.wheels.platforms import HostPlatform, fits, markers, platform_tags, read_lock
 
 BOOKWORM = HostPlatform("x86_64", (2, 36), "3.11.2")
 OLD_ARM = HostPlatform("aarch64", (2, 17), "3.12.4")

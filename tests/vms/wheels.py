@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dask_fleet.environment import resolve_environment
 from dask_fleet.events import Note
-from dask_fleet.platforms import HostPlatform
 from dask_fleet.spec.model import EnvironmentSpec
-from dask_fleet.wheels import gather_wheels
+from dask_fleet.wheels.gathering import gather_wheels
+from dask_fleet.wheels.platforms import HostPlatform
 
 PLATFORM = HostPlatform("x86_64", (2, 36), "3.11.2")
 """Debian 12, which the lab's hosts are."""

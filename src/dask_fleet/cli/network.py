@@ -24,7 +24,7 @@ from dask_fleet.cli.render import console, on_terminal, say, show_table
 from dask_fleet.errors import FindingsError, FleetError
 
 if TYPE_CHECKING:
-    from dask_fleet.checks import Finding
+    from dask_fleet.checks.findings import Finding
     from dask_fleet.firewall import Rule
     from dask_fleet.fleet import Fleet
     from dask_fleet.layout import Layout
@@ -197,7 +197,7 @@ def doctor_command(file: Path | None, json_: bool) -> None:
 
 def _passed(fleet: Fleet, findings: Sequence[Finding]) -> dict[str, str]:
     """Return the checks that found nothing; none when no host could be examined."""
-    from dask_fleet.checks import CHECKS
+    from dask_fleet.checks.findings import CHECKS
 
     found = {one.check for one in findings}
     silent = {one.place for one in findings if one.check == "hosts"}

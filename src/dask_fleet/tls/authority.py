@@ -16,17 +16,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dask_fleet.certificates import (
+from dask_fleet.errors import FleetError, SeveralErrors
+from dask_fleet.secret import Secret
+from dask_fleet.tls.certificates import (
     CA_FILE,
     CERTIFICATE_FILE,
     KEY_FILE,
     RENEW_WITHIN,
     names_of,
 )
-from dask_fleet.errors import FleetError, SeveralErrors
-from dask_fleet.private_files import install, locked, make_private, read, read_key
-from dask_fleet.secret import Secret
-from dask_fleet.signing import (
+from dask_fleet.tls.private_files import install, locked, make_private, read, read_key
+from dask_fleet.tls.signing import (
     Signer,
     certificate_pem,
     is_signed,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from dask_fleet.certificates import MIN_TLS_VERSION
 from dask_fleet.errors import FleetError
-from dask_fleet.private_files import install, locked
+from dask_fleet.tls.certificates import MIN_TLS_VERSION
+from dask_fleet.tls.private_files import install, locked
 
 if TYPE_CHECKING:
-    from dask_fleet.authority import Credentials
+    from dask_fleet.tls.authority import Credentials
 
 __all__ = ["client_bundle"]
 

@@ -1,6 +1,6 @@
 """Certificates as values: what one says, how long it holds, and how Dask is told to use it.
 
-Nothing here looks at a clock or at a file; `dask_fleet.authority` makes what is read here.
+Nothing here looks at a clock or at a file; `dask_fleet.tls.authority` makes what is read here.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dask_fleet.checks import Examined, Finding
+from dask_fleet.checks.findings import Examined, Finding
 from dask_fleet.firewall import named
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dask_fleet.builder import SECONDS, STAGES, make
-from dask_fleet.bundle import END
 from dask_fleet.command import Command
 from dask_fleet.events import Note, Sink
 from dask_fleet.look import COMPLETE
+from dask_fleet.wheels.bundle import END
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
     from dask_fleet.places import Places
     from dask_fleet.transports.base import Transport
-    from dask_fleet.wheels import Wheelhouse
+    from dask_fleet.wheels.gathering import Wheelhouse
 
 __all__ = ["ship"]
 

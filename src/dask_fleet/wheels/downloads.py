@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dask_fleet.builder import SECONDS, uv_program
-from dask_fleet.bundle import contents, write_bundle
 from dask_fleet.command import Command
 from dask_fleet.errors import CommandFailedError, EnvironmentBuildError
 from dask_fleet.events import Note, Sink
-from dask_fleet.platforms import HostPlatform, Lock, Pin, fits, platform_tags
 from dask_fleet.transports.local import LocalTransport
+from dask_fleet.wheels.bundle import contents, write_bundle
+from dask_fleet.wheels.platforms import HostPlatform, Lock, Pin, fits, platform_tags
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dask_fleet.certificates import names_of
 from dask_fleet.errors import FleetError
+from dask_fleet.tls.certificates import names_of
 
 if TYPE_CHECKING:
     from cryptography import x509

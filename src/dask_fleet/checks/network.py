@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dask_fleet.checks import Examined, Finding, Severity
+from dask_fleet.checks.findings import Examined, Finding, Severity
 from dask_fleet.firewall import OUTSIDE, Rule, named, numbers, ranges
 from dask_fleet.ports import PortInTheWay, foreign
 
 if TYPE_CHECKING:
-    from dask_fleet.checks import Listening
+    from dask_fleet.checks.findings import Listening
     from dask_fleet.layout import Layout
     from dask_fleet.observed import HostObserved
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.builder import SECONDS, uv_program
 from dask_fleet.command import Command
-from dask_fleet.downloads import BUNDLE, HERE, WHOLE, Gathering, run_here
 from dask_fleet.errors import EnvironmentBuildError
 from dask_fleet.events import Note, Sink
-from dask_fleet.file_lock import locked
-from dask_fleet.platforms import HostPlatform, read_lock
 from dask_fleet.this_machine import cache_root
+from dask_fleet.wheels.downloads import BUNDLE, HERE, WHOLE, Gathering, run_here
+from dask_fleet.wheels.file_lock import locked
+from dask_fleet.wheels.platforms import HostPlatform, read_lock
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
