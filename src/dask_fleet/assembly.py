@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
 from dask_fleet.spec.default import plain_default
+from dask_fleet.spec.expand import expand_hosts
 from dask_fleet.transports.local import LocalTransport
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ def open_fleet(
     names = dict.fromkeys([layout.scheduler.host, *layout.hosts])
     connections = _connections(blueprint, layout, accept_new=accept_new)
     hosts: dict[str, HostAccess] = {}
+    on_interfaces = {
+        one.name for one in expand_hosts(blueprint.spec).values() if one.spec.interface
+    }
     for name in names:
         host = layout.hosts[name]
         if host.transport == "ssh" and connections is not None:
@@ -123,6 +127,8 @@ def open_fleet(
         else:
             transport = LocalTransport(name)
         hosts[name] = _access(blueprint.spec, host, transport)
+        if name in on_interfaces:
+            hosts[name] = replace(hosts[name], interfaces=True)
     asked = frozenset(name for name, access in hosts.items() if access.remote)
     blueprint = Blueprint(
         blueprint.spec, blueprint.environment, blueprint.launcher, blueprint.known, asked
@@ -186,7 +192,6 @@ def _connections(
     behind = [host for host in layout.hosts.values() if host.transport == "ssh"]
     if not behind:
         return None
-    from dask_fleet.spec.expand import expand_hosts
     from dask_fleet.transports.ssh import SshConnections
 
     expanded = expand_hosts(blueprint.spec)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dask_fleet.desired import host_target
-from dask_fleet.layout import HostFacts, lay_out
+from dask_fleet.errors import FleetError
+from dask_fleet.layout import HostFacts, interface_address, lay_out
+from dask_fleet.spec.expand import expand_hosts
 from dask_fleet.target import digest_of
 
 if TYPE_CHECKING:
@@ -67,6 +69,20 @@ class Blueprint:
         seen = {host: _facts(one) for host, one in (observed or {}).items() if host in self.asked}
         return lay_out(self.spec, {**self.known, **seen})
 
+    def without_interface(self, observed: Mapping[str, HostObserved]) -> tuple[FleetError, ...]:
+        """Return an error for each host that lacks the interface on which it should listen."""
+        return tuple(
+            FleetError(
+                f"{name}: interface {host.spec.interface} has no address that fits"
+                f" {host.address}; there are {_listing(observed[name].addresses)}",
+                "correct `interface` in fleet.yaml, or say `listen: ADDRESS` instead",
+            )
+            for name, host in expand_hosts(self.spec).items()
+            if host.spec.interface
+            and name in observed
+            and interface_address(host, observed[name].addresses) is None
+        )
+
     def targets(
         self,
         layout: Layout,
@@ -106,4 +122,9 @@ def _facts(seen: HostObserved) -> HostFacts:
     return HostFacts(
         cpus=int(seen.facts["cpus"]) if "cpus" in seen.facts else None,
         memory=memory - memory % _STEP if memory else None,
+        addresses=seen.addresses,
     )
+
+
+def _listing(addresses: Mapping[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"{name} ({' '.join(all_)})" for name, all_ in addresses.items()) or "none"

@@ -174,7 +174,8 @@ class Fleet:
         from dask_fleet.refusals import refusals
 
         runtimes = {name: access.runtime for name, access in self.hosts.items()}
-        if refused := refusals(targets, sight.hosts, runtimes):
+        refused = refusals(targets, sight.hosts, runtimes)
+        if refused := (*refused, *self.blueprint.without_interface(sight.hosts)):
             raise together(refused)
         plan = planner.plan_up(targets, sight.hosts, runtimes)
         await self._check_ports(plan, targets, sight)

@@ -41,6 +41,8 @@ class Row:
         ``paused``: listed, out of memory; ``crashing``: ends again and again; ``stopped``: by
         hand; ``down``: not there; ``unsupervised``: alive, but nothing would restart it;
         ``unreachable``: its host does not answer.
+    unit_state : str
+        What the runtime says of its unit; empty when it does not know it.
     started : float or None
         Seconds since the epoch; ``None`` when it is not alive.
     uptime : float or None
@@ -60,6 +62,7 @@ class Row:
     address: str
     ports: Mapping[str, int]
     state: RowState
+    unit_state: str
     pid: int | None
     started: float | None
     uptime: float | None
@@ -128,6 +131,7 @@ def inventory(
                     address=host.address,
                     ports=process.ports,
                     state=state,
+                    unit_state=there.state if there else "",
                     pid=alive.pid if alive else None,
                     started=alive.started if alive else None,
                     uptime=max(now - alive.started, 0.0) if alive else None,

@@ -5,7 +5,7 @@ The layout is a value. It says what the fleet is when it is up; it knows nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from dask_fleet.spec.configuration import nest
@@ -44,10 +44,11 @@ _LEAST_RESERVED = 512 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What is known of a host beside the spec: CPUs, and memory in bytes."""
+    """What is known of a host beside the spec: CPUs, memory in bytes, addresses by interface."""
 
     cpus: int | None = None
     memory: int | None = None
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,10 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
     host has more workers than CPUs; what workers are on a host is known here.
     """
     known = facts or {}
-    hosts = expand_hosts(spec)
+    hosts = {
+        name: _on_interface(host, known.get(name)) if host.spec.interface else host
+        for name, host in expand_hosts(spec).items()
+    }
     scheduler = _scheduler(spec, hosts)
     placed = placements(spec, hosts, scheduler.host)
     by_host: dict[str, list[Placement]] = {}
@@ -266,6 +270,26 @@ def _scheduler(spec: Spec, hosts: Mapping[str, ExpandedHost]) -> Scheduler:
 def _local(host: ExpandedHost, facts: Mapping[str, HostFacts]) -> HostFacts:
     here = facts.get(THIS_MACHINE) if host.transport == "local" else None
     return here or HostFacts()
+
+
+def _on_interface(host: ExpandedHost, facts: HostFacts | None) -> ExpandedHost:
+    """Return a host that listens on the address of its interface, as far as that is known."""
+    address = interface_address(host, facts.addresses if facts else {})
+    return replace(host, listen=address) if address else host
+
+
+def interface_address(host: ExpandedHost, addresses: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return the address of a host's declared interface, if it has one that fits.
+
+    That is the contact address if it is among them, else the first of the same family that is not
+    link-local.
+    """
+    there = addresses.get(host.spec.interface or "", ())
+    if host.address in there:
+        return host.address
+    ipv6 = ":" in host.address
+    fitting = [one for one in there if (":" in one) == ipv6 and not one.startswith("fe80:")]
+    return fitting[0] if fitting else None
 
 
 def _shares(

@@ -31,10 +31,12 @@ _TICKS_PER_SECOND = 100
 """``USER_HZ``, in which ``/proc`` counts time: 100 wherever Dask runs (time(7))."""
 
 _PARTS = (
-    *("facts", "files", "units", "environments", "records", "listeners", "software", "runtime"),
+    *("facts", "files", "units", "environments", "records", "listeners"),
+    *("interfaces", "software", "runtime"),
 )
 
 _SHA256 = re.compile(r"(\\?)([0-9a-f]{64}) [ *](/.*)")
+_ADDRESS = re.compile(r"\d+: ([^\s@]+)\S* +inet6? ([0-9a-f.:]+)/")
 _SOCKET = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) (\d+)")
 
 _LOOK = """\
@@ -126,7 +128,9 @@ fi
 """
 
 
-def look_script(places: Places, runtime: Runtime, *, software: bool = False) -> Command:
+def look_script(
+    places: Places, runtime: Runtime, *, software: bool = False, interfaces: bool = False
+) -> Command:
     """Return the command that prints everything a plan needs to know about a host.
 
     Parameters
@@ -137,6 +141,8 @@ def look_script(places: Places, runtime: Runtime, *, software: bool = False) -> 
         What runs its processes.
     software : bool
         Whether interpreters and the C library are asked for, for shipping an environment.
+    interfaces : bool
+        Whether the addresses of its network interfaces are asked for.
     """
     names = {
         "state": places.state,
@@ -148,6 +154,8 @@ def look_script(places: Places, runtime: Runtime, *, software: bool = False) -> 
     extra = f"mark runtime\n{runtime.look(places)}"
     if software:
         extra = f"mark software\n{SOFTWARE}{extra}"
+    if interfaces:
+        extra = f"mark interfaces\nip -o addr show\n{extra}"
     return script(head + _LOOK + extra, timeout=30)
 
 
@@ -178,6 +186,7 @@ def read_look(host: str, text: str, runtime: Runtime) -> HostObserved:
         runtime=kept,
         software=read_software(parts["software"]) if parts["software"] else None,
         listeners=tuple(listener for listener in listeners if listener is not None),
+        addresses=_addresses(parts["interfaces"]),
     )
 
 
@@ -274,6 +283,16 @@ def _kernel(line: str) -> tuple[str, int, int]:
     if len(fields) < 22:
         return "", 0, 0
     return fields[0], int(fields[19]), int(fields[21])
+
+
+def _addresses(lines: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of each interface, from ``ip -o addr show``, one to a line."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        if fields := _ADDRESS.match(line):
+            name, address = fields.groups()
+            found[name] = (*found.get(name, ()), address)
+    return found
 
 
 def _listener(line: str) -> Listener | None:

@@ -155,6 +155,8 @@ class HostObserved:
         Every listening TCP socket.
     software : HostSoftware or None
         What a host brings along, if that was asked for.
+    addresses : Mapping of str to tuple of str
+        Addresses of its network interfaces by name, if they were asked for.
     """
 
     host: str
@@ -167,6 +169,7 @@ class HostObserved:
     runtime: RuntimeObserved
     listeners: tuple[Listener, ...]
     software: HostSoftware | None = None
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,15 @@ class HostAccess:
     remote : bool
         Whether it is another machine: its environment is shipped to it, and its own word on CPUs,
         memory and interpreters counts.
+    interfaces : bool
+        Whether its network interfaces are asked for.
     """
 
     transport: Transport
     runtime: Runtime
     places: Places
     remote: bool = False
+    interfaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,9 @@ async def look(hosts: Iterable[HostAccess]) -> Sight:
 
 
 async def _look(access: HostAccess) -> HostObserved | FleetError:
-    command = look_script(access.places, access.runtime, software=access.remote)
+    command = look_script(
+        access.places, access.runtime, software=access.remote, interfaces=access.interfaces
+    )
     try:
         outcome = await access.transport.run(command)
     except FleetError as error:

@@ -214,3 +214,24 @@ def test_five_thousand_written_out_hosts_are_no_trouble():
     layout = lay_out(parse(big(5000), {}))
     assert len(layout.workers) == 5000
     assert layout.workers[-1].name == "dask-worker-5000"
+
+
+@pytest.mark.parametrize(
+    ("contact", "addresses", "listen"),
+    [
+        ("10.0.0.1", {"ens3": ("10.0.0.1", "fe80::1")}, "10.0.0.1"),
+        ("10.0.0.1", {"ens3": ("192.168.0.7", "10.0.0.1")}, "10.0.0.1"),
+        ("80.1.2.3", {"ens3": ("192.168.0.7",), "ens4": ("10.0.0.1",)}, "192.168.0.7"),
+        ("vm-1.example", {"ens3": ("fd00::1", "192.168.0.7")}, "192.168.0.7"),
+        ("fd00::1", {"ens3": ("192.168.0.7", "fe80::1", "fd00::2")}, "fd00::2"),
+        ("10.0.0.1", {"ens3": ("fe80::1",)}, "10.0.0.1"),
+        ("10.0.0.1", {"eth0": ("10.0.0.1",)}, "10.0.0.1"),
+        ("10.0.0.1", {}, "10.0.0.1"),
+    ],
+)
+def test_processes_listen_on_the_address_of_their_interface(contact, addresses, listen):
+    text = f'name: x\nhosts:\n  a: {{address: "{contact}", ssh: {{}}, interface: ens3}}\n'
+    layout = lay_out(parse(text, {}), {"a": HostFacts(addresses=addresses)})
+    assert layout.scheduler.listen == layout.hosts["a"].listen == listen
+    assert {worker.listen for worker in layout.workers} == {listen}
+    assert layout.scheduler.contact == contact

@@ -266,3 +266,16 @@ def test_the_script_asks_in_the_right_places_whatever_their_names():
 def test_reading_does_not_depend_on_the_order_of_sections():
     parts = ["#### " + part for part in UP.split("#### ")[1:]]
     assert read("".join(reversed(parts))) == replace(read(UP))
+
+
+def test_addresses_of_interfaces():
+    seen = read(
+        UP + "\n#### interfaces\n"
+        "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"
+        "2: host0@if7    inet 10.77.0.11/24 brd 10.77.0.255 scope global host0\n"
+        "2: host0@if7    inet6 fe80::5054:ff:fe12:3456/64 scope link\n"
+    )
+    assert seen.addresses == {
+        "lo": ("127.0.0.1",),
+        "host0": ("10.77.0.11", "fe80::5054:ff:fe12:3456"),
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dask_fleet.actions import Change, Plan
@@ -67,10 +69,15 @@ def test_cells_of_a_worker_and_of_the_scheduler():
     found = rows(seen(), WELL)
     assert _cells(found[WORKER.name]) == [
         "dask-worker-0001",
+        "worker",
         "running",
+        "running",
+        "yes",
         "localhost",
+        "127.0.0.1",
         "9010/9011/9012",
         "77",
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(found[WORKER.name].started)),
         "1m40s",
         "3",
         "",
@@ -79,12 +86,13 @@ def test_cells_of_a_worker_and_of_the_scheduler():
         "2026.8.0",
         "",
     ]
-    assert _cells(found["dask-scheduler"])[7:10] == ["5 KiB", "", ""]
+    assert _cells(found["dask-scheduler"])[12:15] == ["5 KiB", "", ""]
 
 
 def test_cells_of_what_is_down():
     assert _cells(rows(seen(alive=False, runtime=False), None)[WORKER.name])[1:] == [
-        "down", "localhost", "9010/9011/9012", "", "", "3", "", "", "", "", "",
+        "worker", "down", "", "no", "localhost", "127.0.0.1", "9010/9011/9012",
+        "", "", "", "3", "", "", "", "", "",
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +30,15 @@ _WATCH_SECONDS = 2.0
 _COLUMNS = (
     # title, stands right, least width of the terminal at which it is shown
     ("process", False, 0),
+    ("role", False, 210),
     ("state", False, 0),
+    ("unit", False, 150),
+    ("registered", False, 180),
     ("host", False, 110),
+    ("address", False, 150),
     ("ports", False, 0),
     ("pid", True, 90),
+    ("since", False, 180),
     ("uptime", True, 0),
     ("restarts", True, 100),
     ("memory", True, 0),
@@ -41,6 +47,7 @@ _COLUMNS = (
     ("dask", False, 130),
     ("xcube", False, 130),
 )
+_STATE = 2
 
 
 @click.command("status")
@@ -51,9 +58,10 @@ _COLUMNS = (
 def status_command(file: Path | None, json_: bool, watch: bool) -> None:
     """List every process of the fleet: where it is, how it does, what it is made of.
 
-    The columns are host, state, ports, pid, uptime, restarts, memory, tasks and versions. Ports
-    of a worker are those of worker, nanny and dashboard. Tasks are those that run and, after the
-    plus sign, those that wait on it. A narrow terminal shows fewer columns; a pipe and --json
+    The columns are role, state, what the runtime says of the unit, whether the scheduler lists
+    it, host, address, ports, pid, since when it runs, restarts, memory, CPU, tasks and versions.
+    Ports of a worker are those of worker, nanny and dashboard. Tasks are those that run and, after
+    the plus sign, those that wait on it. A narrow terminal shows fewer columns; a pipe and --json
     have all of them.
     """
     fleet = load_fleet(file)
@@ -123,7 +131,7 @@ def _table(fleet: Fleet, status: Status, width: int) -> Table:
     for row in status.rows:
         cells = _cells(row)
         colour = _STATE_COLOURS.get(row.state, "red")
-        cells[1] = f"[{colour}]{row.state}[/{colour}]"
+        cells[_STATE] = f"[{colour}]{row.state}[/{colour}]"
         table.add_row(*(cells[i] for i in shown))
     return table
 
@@ -132,10 +140,15 @@ def _cells(row: Row) -> list[str]:
     limit = f"/{size(row.memory_limit)}" if row.memory_limit else ""
     return [
         row.name,
+        row.role,
         row.state,
+        row.unit_state,
+        "yes" if row.registered else "no",
         row.host,
+        row.address,
         "/".join(str(port) for port in row.ports.values()),
         str(row.pid or ""),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(row.started)) if row.started else "",
         _duration(row.uptime),
         str(row.restarts),
         f"{size(row.memory)}{limit}" if row.memory else "",

@@ -51,6 +51,20 @@ def check_hosts(spec: Spec, report: Report) -> tuple[dict[str, ExpandedHost], tu
                 "remove them, or say transport: ssh",
                 at_key=True,
             )
+        if host.interface is not None and host.listen is not None:
+            report.add(
+                (*path, "interface"),
+                "both `interface` and `listen` say what processes bind",
+                "remove one of them",
+                at_key=True,
+            )
+        if host.interface is not None and transport == "local":
+            report.add(
+                (*path, "interface"),
+                "an interface is looked up on hosts behind SSH only, and this one is local",
+                "say `listen: ADDRESS`",
+                at_key=True,
+            )
         runtime = None if report.is_broken(*path, "runtime") else host.runtime or spec.runtime
         if transport == "ssh" and runtime == "supervisor":
             where: Path = (*path, "runtime") if host.runtime else ("runtime",)

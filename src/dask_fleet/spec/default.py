@@ -41,6 +41,7 @@ def plain_default() -> Spec:
         address="127.0.0.1",
         external=None,
         listen=None,
+        interface=None,
         ssh=None,
         transport=None,
         runtime=None,

@@ -95,6 +95,12 @@ class HostSpec(_Model):
         "Address that processes bind, such as `0.0.0.0`; the contact address when left out.",
         None,
     )
+    interface: f.Text | None = _field(
+        "restart",
+        "Network interface, such as `ens3`, whose address processes bind; instead of `listen`, for "
+        "hosts behind SSH.",
+        None,
+    )
     ssh: SshSpec | None = _field(
         "nothing", "How the host is reached with SSH. Not for a local host.", None
     )

@@ -316,6 +316,14 @@ CASES = [
         ],
     ),
     (
+        "an interface that cannot be",
+        "name: x\nhosts:\n  a: {address: 10.0.0.1, interface: ens3, listen: 0.0.0.0}\n  b: {address: 127.0.0.1, interface: lo}\nscheduler: {host: a}\n",
+        [
+            "fleet.yaml:3 hosts.a.interface: both `interface` and `listen` say what processes bind; remove one of them",
+            "fleet.yaml:4 hosts.b.interface: an interface is looked up on hosts behind SSH only, and this one is local; say `listen: ADDRESS`",
+        ],
+    ),
+    (
         "jumps in a circle",
         "name: x\nhosts:\n  a: {address: 10.0.0.1, ssh: {jump: b}}\n  b: {address: 10.0.0.2, ssh: {jump: a}}\n  c: {address: 10.0.0.3, ssh: {jump: a}}\n"
         "  d: {address: 10.0.0.4, ssh: {jump: d}}\n  e: {address: 10.0.0.5, ssh: {jump: me@gate}}\nscheduler: {host: a}\n",
