@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 from lab import Lab
 
@@ -116,6 +117,24 @@ def test_logs_of_all_hosts_are_merged_and_labelled(fleet: Operator):
     lines = fleet.call("logs", "-n", "50").stdout.splitlines()
     labels = {line.split(" | ")[0] for line in lines}
     assert labels >= {"dask-scheduler", *WORKERS}
+
+
+def test_logs_of_all_hosts_are_followed_merged_across_a_restart(fleet: Operator):
+    follow = fleet.begin("logs", "-f", "-n", "0")
+    try:
+        assert follow.stdout is not None
+        # It writes lines on every host, for longer than the follower takes to be there.
+        fleet.call("restart", "--yes")
+        wanted = {"dask-scheduler", *WORKERS}
+        for line in follow.stdout:
+            wanted.discard(line.split(" | ")[0])
+            if not wanted:
+                break
+        assert not wanted
+    finally:
+        follow.send_signal(signal.SIGINT)
+        follow.communicate(timeout=30)
+    assert follow.returncode == 130
 
 
 def test_exec_runs_in_the_environment_of_the_fleet(fleet: Operator):
