@@ -31,15 +31,24 @@ Verb = Literal["create", "change", "restart", "start", "stop", "remove"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of a plan as people read it: what becomes of which thing, and why."""
+    """One line of a plan as people read it: what becomes of which thing, and why.
+
+    ``detail`` is what differs from host to host and need not be read when many are alike.
+    """
 
     host: str
     verb: Verb
     subject: str
     reason: str
+    detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.subject} on {self.host}: {self.reason}"
+        return f"{self.verb} {self.subject} on {self.host}: {self.why}"
+
+    @property
+    def why(self) -> str:
+        """The reason with its detail."""
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
 @dataclass(frozen=True, slots=True)

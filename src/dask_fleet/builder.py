@@ -170,7 +170,8 @@ async def make(
     try:
         async for line in transport.lines(command):
             said.append(line)
-            sink(Note(transport.host, line))
+            if not line.lstrip().startswith("+ "):  # each of a hundred packages
+                sink(Note(transport.host, line))
     except CommandFailedError as error:
         fault, remedy = stages.get(
             error.status or 0, ("making it failed", "see the last lines above")

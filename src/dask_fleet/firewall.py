@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from dask_fleet.spec.ranges import fold
+
 if TYPE_CHECKING:
     from dask_fleet.layout import Layout, Worker
     from dask_fleet.spec.model import SshSpec
@@ -30,7 +32,6 @@ __all__ = [
     "Rule",
     "Use",
     "contract",
-    "named",
     "numbers",
     "ranges",
     "rows",
@@ -214,31 +215,6 @@ def numbers(ports: Iterable[PortRange]) -> list[str]:
     return [str(low) if low == high else f"{low}-{high}" for low, high in ports]
 
 
-_LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
-
-
-def named(names: Iterable[str]) -> list[str]:
-    """Return names or addresses with runs of numbers as fleet.yaml has them: ``vm-[01-12]``."""
-    runs: list[tuple[str, str, str, str]] = []
-    for name in dict.fromkeys(names):
-        found = _LAST_NUMBER.fullmatch(name)
-        if found is None or ":" in name:
-            runs.append((name, "", "", ""))
-            continue
-        head, digits, tail = found.groups()
-        if runs:
-            before, first, last, end = runs[-1]
-            following = str(int(last) + 1).zfill(len(last)) if last else ""
-            if (before, end, following) == (head, tail, digits):
-                runs[-1] = (head, first, digits, tail)
-                continue
-        runs.append((head, digits, digits, tail))
-    return [
-        f"{head}{first}{tail}" if first == last else f"{head}[{first}-{last}]{tail}"
-        for head, first, last, tail in runs
-    ]
-
-
 def rows(rules: Iterable[Rule]) -> list[tuple[str, str, str, str, str]]:
     """Return the contract as a table: from, to, address, ports, why.
 
@@ -258,9 +234,9 @@ def rows(rules: Iterable[Rule]) -> list[tuple[str, str, str, str, str]]:
             why = f"{first.purpose} (optional)" if first.optional else first.purpose
             table.append(
                 (
-                    "the same host" if first.own else _short(named(first.sources)),
-                    _short(named(name for rule in group for name in rule.targets)),
-                    _short(named(address for rule in group for address in rule.addresses)),
+                    "the same host" if first.own else _short(fold(first.sources)),
+                    _short(fold(name for rule in group for name in rule.targets)),
+                    _short(fold(address for rule in group for address in rule.addresses)),
                     _short(numbers(ports)) + (" (by host)" if folded else ""),
                     why,
                 )

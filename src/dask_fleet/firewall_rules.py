@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dask_fleet.firewall import CLIENTS, OPERATOR, PortRange, Rule, named, numbers, ranges
+from dask_fleet.firewall import CLIENTS, OPERATOR, PortRange, Rule, numbers, ranges
+from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
     from dask_fleet.layout import Layout
@@ -166,7 +167,7 @@ def _accepts(one: _Incoming) -> Iterator[str]:
 
 
 def _purpose(rule: Rule) -> str:
-    who = ", ".join(named(rule.sources))
+    who = ", ".join(fold(rule.sources))
     optional = " (optional: uncomment the rule)" if rule.optional else ""
     return f"{who}: {rule.purpose}{optional}"
 

@@ -52,8 +52,8 @@ class _Draft:
     stop: list[Action] = field(default_factory=list[Action])
     run: list[Action] = field(default_factory=list[Action])
 
-    def say(self, verb: Verb, subject: str, reason: str) -> None:
-        self.changes.append(Change(self.host, verb, subject, reason))
+    def say(self, verb: Verb, subject: str, reason: str, detail: str = "") -> None:
+        self.changes.append(Change(self.host, verb, subject, reason, detail))
 
 
 def plan_up(
@@ -146,7 +146,7 @@ def _begin(
     left = dict(orphans)
     for unit in target.units:
         if unit.path not in seen.files:
-            draft.say("create", unit.name, _contents(unit))
+            draft.say("create", unit.name, "it is not there", _contents(unit))
         elif runs:
             draft.say("restart", unit.name, f"with {runtime.name}")
         elif unit.name in left:
@@ -178,7 +178,7 @@ def _update(
         there = seen.runtime.units.get(unit.name)
         record = seen.records.get(unit.name)
         if there is None:
-            draft.say("create", unit.name, _contents(unit))
+            draft.say("create", unit.name, "it is not there", _contents(unit))
             update.append(unit.name)
         elif reason := _outdated(unit, target, seen, _paths(changed, removed)):
             draft.say("change", unit.name, reason)
@@ -214,11 +214,11 @@ def _say_gone(draft: _Draft, target: HostTarget, there: Iterable[str]) -> list[s
 
 def _contents(unit: UnitTarget) -> str:
     if unit.role == "scheduler":
-        return "it is not there"
+        return ""
     count = len(unit.processes)
     if count == 1:
-        return f"it is not there ({unit.processes[0]})"
-    return f"it is not there ({count} workers, {unit.processes[0]} to {unit.processes[-1]})"
+        return unit.processes[0]
+    return f"{count} workers, {unit.processes[0]} to {unit.processes[-1]}"
 
 
 def _outdated(
@@ -263,10 +263,12 @@ def _defines(path: str, unit: str) -> bool:
 def differences(was: Mapping[str, object], will: Mapping[str, object]) -> list[str]:
     """Return each key whose value differs, as ``key old -> new``, in the order of the keys.
 
-    What differs in the same way for several workers stands once, with their number. Values of
-    environment variables are not shown: they may be secrets.
+    What differs in the same way for several workers stands once, with their number, and the name
+    of a worker is left out where there is no other. Values of environment variables are not shown:
+    they may be secrets.
     """
     old, new = dict(_flat(was)), dict(_flat(will))
+    only = len({owner for owner, _ in [*old, *new] if owner}) == 1
     lines: dict[str, list[str]] = {}
     for path in dict.fromkeys([*old, *new]):
         if old.get(path) == new.get(path):
@@ -280,7 +282,7 @@ def differences(was: Mapping[str, object], will: Mapping[str, object]) -> list[s
             lines.setdefault(f"variable {key.partition('.')[2]} changed", [])
         else:
             text = f"{key} {_shown(key, old.get(path))} -> {_shown(key, new.get(path))}"
-            lines.setdefault(text, []).append(owner)
+            lines.setdefault(text, []).append("" if only else owner)
     return [_counted(text, owners) for text, owners in lines.items()]
 
 

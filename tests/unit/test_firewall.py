@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from dask_fleet.firewall import contract, named, numbers, ranges, rows, value
+from dask_fleet.firewall import contract, numbers, ranges, rows, value
 from dask_fleet.firewall_rules import hosts_alike, nftables, ufw
 from dask_fleet.layout import Layout, lay_out
 from dask_fleet.spec import default_spec, parse
 from dask_fleet.spec.expand import expand_hosts
+from dask_fleet.spec.ranges import fold
 
 GOLDEN = Path(__file__).parent / "data" / "firewall"
 
@@ -160,8 +161,8 @@ def test_ufw_has_no_more_than_fifteen_ports_to_a_rule():
         (["vm-1", "vm-1"], ["vm-1"]),
     ],
 )
-def test_named(names, expected):
-    assert named(names) == expected
+def test_fold(names, expected):
+    assert fold(names) == expected
 
 
 def test_ranges():

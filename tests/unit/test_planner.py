@@ -36,7 +36,7 @@ SECRET = "correct-horse-battery"
 
 
 def lines(plan: Plan) -> list[str]:
-    return [f"{change.verb} {change.subject}: {change.reason}" for change in plan.changes]
+    return [f"{change.verb} {change.subject}: {change.why}" for change in plan.changes]
 
 
 def acts(plan: Plan) -> list[list[str]]:
@@ -391,7 +391,7 @@ def workers(**values: int) -> dict[str, object]:
         ({"r": {"GPU": 1}}, {"r": {"GPU": 2}}, ["r.GPU 1 -> 2"]),
         ({"environment": {"A": "x"}}, {"environment": {"B": "y"}}, ["variable A changed", "variable B changed"]),
         ({"l": [1, 2]}, {"l": [1, 3]}, ["l [1, 2] -> [1, 3]"]),
-        (workers(one=1), workers(one=2), ["one.p 1 -> 2"]),
+        (workers(one=1), workers(one=2), ["p 1 -> 2"]),
         (workers(one=1, two=1), workers(one=2, two=2), ["p 1 -> 2 (2 workers)"]),
         (workers(one=1, two=1), workers(one=2, two=3), ["one.p 1 -> 2", "two.p 1 -> 3"]),
         (workers(one=1), workers(one=1, two=1), ["two is new"]),

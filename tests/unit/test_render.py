@@ -8,7 +8,8 @@ import pytest
 
 from dask_fleet.actions import Change, Plan
 from dask_fleet.cli.inspect import _cells, _duration
-from dask_fleet.cli.render import Progress, plan_value, show_plan, show_table, size
+from dask_fleet.cli.progress import Progress
+from dask_fleet.cli.render import plan_value, show_plan, show_table, size
 from dask_fleet.events import (
     ActionDone,
     ActionFailed,
@@ -114,12 +115,47 @@ def test_a_plan_for_programs():
         "verb": "create",
         "subject": "dask-scheduler",
         "reason": "it is not there",
+        "detail": "",
     }
 
 
 def test_a_table_in_a_pipe(capsys: pytest.CaptureFixture[str]):
     show_table(["name", "pid"], [["one", "7"], ["longer", ""]], right={1})
     assert capsys.readouterr().out == "name    pid\none       7\nlonger    -\n"
+
+
+def test_hosts_alike_stand_on_one_line_when_the_last_has_ended(
+    capsys: pytest.CaptureFixture[str],
+):
+    with Progress(several=True) as progress:
+        for host in ("vm-2", "vm-1", "vm-3", "gate"):
+            progress(ActionStarted(host, "write 1 file"))
+        progress(ActionDone("vm-1", "write 1 file", 0.1))
+        progress(ActionFailed("gate", "write 1 file", "no space"))
+        progress(ActionDone("vm-3", "write 1 file", 0.3))
+        assert capsys.readouterr().out == "  failed write 1 file on gate: no space\n"
+        progress(ActionDone("vm-2", "write 1 file", 0.2))
+        assert capsys.readouterr().out == "  done write 1 file on vm-[1-3] (0.3 s)\n"
+        progress(ActionStarted("vm-4", "write 1 file"))
+        progress(Note("vm-4", "half of it"))
+        progress(ActionFailed("vm-4", "write 1 file", "no space"))
+        assert capsys.readouterr().out == (
+            "  vm-4: half of it\n  failed write 1 file on vm-4: no space\n"
+        )
+
+
+def test_a_plan_of_several_hosts_alike(capsys: pytest.CaptureFixture[str]):
+    new = [
+        Change(f"vm-{n}", "create", "dask-workers-big", "it is not there", f"dask-worker-000{n}")
+        for n in (1, 2, 3)
+    ]
+    one = Change("gate", "create", "dask-workers-big", "it was lost", "dask-worker-0009")
+    show_plan("sst", Plan((*new, one)))
+    assert capsys.readouterr().out == (
+        "fleet sst: plan\n"
+        "  + create  dask-workers-big on vm-[1-3]: it is not there\n"
+        "  + create  dask-workers-big on gate: it was lost (dask-worker-0009)\n"
+    )
 
 
 @pytest.mark.parametrize(

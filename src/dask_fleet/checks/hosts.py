@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dask_fleet.checks.findings import Examined, Finding
-from dask_fleet.firewall import named
+from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
@@ -287,6 +287,6 @@ def _names(layout: Layout, hosts: Sequence[Examined]) -> Iterator[Finding]:
             "names",
             "error",
             host,
-            f"{', '.join(named(names))} cannot be resolved there",
+            f"{', '.join(fold(names))} cannot be resolved there",
             "mend its DNS or /etc/hosts, or declare addresses as numbers",
         )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dask_fleet.checks.findings import Examined, Finding, Severity
-from dask_fleet.firewall import OUTSIDE, Rule, named, numbers, ranges
+from dask_fleet.firewall import OUTSIDE, Rule, numbers, ranges
 from dask_fleet.ports import PortInTheWay, foreign
+from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
     from dask_fleet.checks.findings import Listening
@@ -212,7 +213,7 @@ def connection_findings(
         yield Finding(
             "connections",
             severity,
-            f"{', '.join(named(names))} -> {', '.join(named(reached))}",
+            f"{', '.join(fold(names))} -> {', '.join(fold(reached))}",
             f"TCP {plural} {', '.join(numbers(ranges(ports)))}: {fault} ({why})",
             remedy,
         )

@@ -15,7 +15,8 @@ from dask_fleet.cli.common import (
     run,
     timeout_option,
 )
-from dask_fleet.cli.render import Progress, console, on_terminal, say, show_plan, show_table, size
+from dask_fleet.cli.progress import Progress
+from dask_fleet.cli.render import console, on_terminal, say, show_plan, show_table, size
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
@@ -60,7 +61,7 @@ def demo_command(
 
     async def everything() -> dict[str, Any]:
         here = LocalTransport("this machine")
-        with Progress(quiet=json_) as progress:
+        with Progress(several=len(fleet.hosts) > 1, quiet=json_) as progress:
 
             def confirm(plan: Plan) -> bool:
                 with progress.paused():

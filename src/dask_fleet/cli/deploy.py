@@ -20,7 +20,8 @@ from dask_fleet.cli.common import (
     timeout_option,
     yes_option,
 )
-from dask_fleet.cli.render import Progress, plan_value, show_diff, show_plan
+from dask_fleet.cli.progress import Progress
+from dask_fleet.cli.render import plan_value, show_diff, show_plan
 from dask_fleet.errors import EXIT_CHANGES, FleetError, together
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def up_command(
     left out and named at the end; the others are brought up.
     """
     fleet = load_fleet(file, limit=limit, accept_new=accept_new)
-    with Progress(quiet=json_) as progress:
+    with Progress(several=len(fleet.hosts) > 1, quiet=json_) as progress:
 
         def confirm(plan: Plan) -> bool:
             question = f"Bring up fleet {fleet.layout.name}?"
@@ -176,7 +177,7 @@ def restart_command(names: tuple[str, ...], file: Path | None, yes: bool, timeou
     scheduler restarts loses its futures.
     """
     fleet = load_fleet(file)
-    with Progress() as progress:
+    with Progress(several=len(fleet.hosts) > 1) as progress:
 
         def confirm(plan: Plan) -> bool:
             with progress.paused():
@@ -206,7 +207,7 @@ def down_command(file: Path | None, yes: bool, limit: tuple[str, ...], break_lea
     """
     fleet = load_fleet(file, limit=limit)
     name = fleet.layout.name
-    with Progress() as progress:
+    with Progress(several=len(fleet.hosts) > 1) as progress:
 
         def confirm(plan: Plan) -> bool:
             with progress.paused():

@@ -112,13 +112,14 @@ def _of_host(layout: Layout, rules: Sequence[Rule], name: str) -> tuple[Rule, ..
 
 
 def _rules(layout: Layout, rules: Sequence[Rule], host: str | None, *, ufw: bool) -> None:
-    from dask_fleet import firewall, firewall_rules
+    from dask_fleet import firewall_rules
+    from dask_fleet.spec.ranges import fold
 
     write = firewall_rules.ufw if ufw else firewall_rules.nftables
     names = [host] if host else list(dict.fromkeys(n for rule in rules for n in rule.targets))
     bodies = {name: write(layout, rules, name, "HOSTS") for name in names}
     texts = [
-        write(layout, rules, alike[0], ", ".join(firewall.named(alike)))
+        write(layout, rules, alike[0], ", ".join(fold(alike)))
         for alike in firewall_rules.hosts_alike(bodies).values()
     ]
     click.echo("\n".join(texts), nl=False)

@@ -1,25 +1,22 @@
-"""Plans, events and tables as text: colours and live lines on a terminal, plain in a pipe."""
+"""Plans and tables as text: colours on a terminal, plain in a pipe."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
-from collections.abc import Generator, Sequence
-from types import TracebackType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Event, Note, Registered
+from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dask_fleet.actions import Plan
+    from dask_fleet.actions import Change, Plan
 
 __all__ = [
-    "Progress",
     "console",
     "on_terminal",
     "plan_value",
@@ -102,13 +99,18 @@ def plan_value(fleet: str, plan: Plan) -> dict[str, Any]:
 
 
 def show_plan(fleet: str, plan: Plan) -> None:
-    """Print a plan: a line for each change, the reason behind it."""
+    """Print a plan: a line for each change, the reason behind it; several hosts alike on one."""
     click.echo(f"fleet {fleet}: plan")
+    alike: dict[tuple[str, str, str], list[Change]] = {}
     for change in plan.changes:
-        sign = click.style(
-            f"{_SIGNS[change.verb]} {change.verb:<8}", fg=_COLOURS[change.verb], bold=True
-        )
-        say(f"{sign}{change.subject} on {change.host}: {change.reason}", first=2, rest=12)
+        alike.setdefault((change.verb, change.subject, change.reason), []).append(change)
+    for (verb, subject, reason), changes in alike.items():
+        sign = click.style(f"{_SIGNS[verb]} {verb:<8}", fg=_COLOURS[verb], bold=True)
+        if len(changes) == 1:
+            hosts, why = changes[0].host, changes[0].why
+        else:
+            hosts, why = ", ".join(fold(change.host for change in changes)), reason
+        say(f"{sign}{subject} on {hosts}: {why}", first=2, rest=12)
 
 
 def show_diff(text: str) -> None:
@@ -139,83 +141,3 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: s
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         click.echo("  ".join(parts).rstrip())
-
-
-class Progress:
-    """Shows events as they happen: a live line on a terminal, one line each in a pipe.
-
-    Parameters
-    ----------
-    quiet : bool
-        Whether to show nothing, for ``--json``.
-    """
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._status: Any = None
-        self._console: Console | None = None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
-
-    @contextlib.contextmanager
-    def paused(self) -> Generator[None]:
-        """Take the live line away while something else is printed or asked."""
-        self._stop()
-        yield
-
-    def __call__(self, event: Event) -> None:
-        """Show an event."""
-        if self._quiet:
-            return
-        match event:
-            case ActionStarted(text=text):
-                self._live(f"{text} ...")
-            case ActionDone(text=text, seconds=seconds):
-                self._line(click.style("done", fg="green"), f"{text} ({seconds:.1f} s)")
-            case ActionFailed(text=text, fault=fault):
-                self._line(click.style("failed", fg="red"), f"{text}: {fault}")
-            case Note(text=text):
-                if on_terminal():
-                    self._live(text)
-                else:
-                    self._line("", text)
-            case Registered(count=count, total=total, missing=missing):
-                waiting = f"; waiting for {', '.join(missing[:4])}" if missing else ""
-                more = " ..." if len(missing) > 4 else ""
-                text = f"{count} of {total} workers registered{waiting}{more}"
-                if on_terminal() and missing:
-                    self._live(text)
-                else:
-                    self._line("", text)
-
-    def _line(self, label: str, text: str) -> None:
-        self._stop()
-        click.echo(f"  {label} {text}" if label else f"  {text}")
-
-    def _live(self, text: str) -> None:
-        if not on_terminal():
-            return
-        from rich.markup import escape
-
-        if self._console is None:
-            self._console = console()
-        shown = escape(text[: max(self._console.width - 6, 20)])
-        if self._status is None:
-            self._status = self._console.status(shown)
-            self._status.start()
-        else:
-            self._status.update(shown)
-
-    def _stop(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None

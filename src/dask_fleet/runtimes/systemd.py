@@ -232,7 +232,7 @@ if [ -n "$units" ]; then systemctl show --property={properties} $units; fi
         units[name] = UnitObserved(
             name=name,
             state=_state(block),
-            pid=int(block.get("MainPID") or 0),
+            pid=int(pid) if (pid := block.get("MainPID", "")).isdecimal() else 0,
             detail=_detail(block),
             fault=_fault(block),
         )
@@ -293,7 +293,8 @@ def _detail(block: Mapping[str, str]) -> str:
 def _fault(block: Mapping[str, str]) -> str:
     """Return what is not as it should be although the unit may run."""
     if block.get("LoadState") != "loaded":
-        return ""
+        # Its file was gone while systemd read all of them; nothing would start it again.
+        return f"systemd has no definition of it in mind ({block.get('LoadState')})"
     if block.get("NeedDaemonReload") == "yes":
         return "systemd has another definition of it in mind"
     if block.get("UnitFileState") != "enabled":

@@ -78,7 +78,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart={" ".join(_word(word) for word in unit.command)}
+ExecStart={_command(unit.command)}
 {_environment(variables)}
 User={user}
 WorkingDirectory={_escaped(places.state)}
@@ -124,10 +124,14 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+def _command(words: Iterable[str]) -> str:
+    """Return words for ``ExecStart``, where ``$`` begins a variable except in the program."""
+    program, *arguments = map(_word, words)
+    return " ".join((program, *(word.replace("$", "$$") for word in arguments)))
+
+
 def _word(text: str) -> str:
-    """Return an argument of ``ExecStart``, where ``$`` begins a variable."""
-    plain = _PLAIN.fullmatch(text)
-    return text if plain else _quoted(text).replace("$", "$$")
+    return text if _PLAIN.fullmatch(text) else _quoted(text)
 
 
 def _environment(variables: Iterable[tuple[str, str]]) -> str:

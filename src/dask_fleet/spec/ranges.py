@@ -7,14 +7,16 @@ written with is kept. Several brackets give every combination, the last one runn
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import product
 
-__all__ = ["LARGEST", "RangeError", "count", "expand", "is_range"]
+__all__ = ["LARGEST", "RangeError", "count", "expand", "fold", "is_range"]
 
 LARGEST = 100_000
 """The most that one pattern may stand for."""
 
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
+_LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 _SPAN = re.compile(r"([0-9]+)(?:-([0-9]+))?", re.ASCII)
 
 
@@ -118,3 +120,25 @@ def _span(part: str, bracket: str) -> tuple[int, int, int]:
     if int(low) > int(high):
         raise RangeError(f'the range "{part.strip()}" runs backwards', f"write {high}-{low}")
     return int(low), int(high), len(low) if padded else 0
+
+
+def fold(names: Iterable[str]) -> list[str]:
+    """Return names or addresses with runs of numbers as fleet.yaml has them: ``vm-[01-12]``."""
+    runs: list[tuple[str, str, str, str]] = []
+    for name in dict.fromkeys(names):
+        found = _LAST_NUMBER.fullmatch(name)
+        if found is None or ":" in name:
+            runs.append((name, "", "", ""))
+            continue
+        head, digits, tail = found.groups()
+        if runs:
+            before, first, last, end = runs[-1]
+            following = str(int(last) + 1).zfill(len(last)) if last else ""
+            if (before, end, following) == (head, tail, digits):
+                runs[-1] = (head, first, digits, tail)
+                continue
+        runs.append((head, digits, digits, tail))
+    return [
+        f"{head}{first}{tail}" if first == last else f"{head}[{first}-{last}]{tail}"
+        for head, first, last, tail in runs
+    ]
