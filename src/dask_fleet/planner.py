@@ -26,6 +26,7 @@ from dask_fleet.actions import (
     Verb,
     WriteFiles,
 )
+from dask_fleet.spec.expand import SCHEDULER_NAME
 
 if TYPE_CHECKING:
     from dask_fleet.observed import HostObserved
@@ -329,26 +330,32 @@ def plan_down(
     runtimes: Mapping[str, Runtime],
     places: Mapping[str, Places],
 ) -> Plan:
-    """Return what leaves nothing of the fleet on any host, environments excepted."""
+    """Return what leaves nothing of the fleet on any host, environments excepted.
+
+    The scheduler goes last: a worker whose scheduler closes at the same time waits for it until
+    its nanny kills it.
+    """
     drafts: list[_Draft] = []
     for host, seen in observed.items():
         draft, runtime = _Draft(host), runtimes[host]
+        last = SCHEDULER_NAME in seen.runtime.units
+        stop, remove = (draft.stop, draft.run) if last else (draft.prepare, draft.stop)
         runs = seen.runtime.pid or (seen.runtime.alive and not runtime.resident)
         if runs or seen.runtime.units or seen.runtime.files:
             for name in sorted(seen.runtime.units):
                 draft.say("stop", name, "the fleet goes down")
             if not runtime.resident:
                 draft.say("stop", runtime.name, "the fleet goes down")
-            draft.prepare.append(StopRuntime(host, runtime.shown))
+            stop.append(StopRuntime(host, runtime.shown))
         elif orphans := _orphans(seen):
             for name, pid in orphans:
                 draft.say("stop", name, f"pid {pid} runs without its {runtime.name}")
-            draft.prepare.append(StopProcesses(host, orphans))
+            stop.append(StopProcesses(host, orphans))
         if seen.exists:
             place = places[host]
             draft.say("remove", "files", f"everything below {place.state}")
             paths = dict.fromkeys((place.work, place.logs, place.state, place.turn))
-            draft.stop.append(RemoveFleet(host, tuple(paths)))
+            remove.append(RemoveFleet(host, tuple(paths)))
         drafts.append(draft)
     return _join(drafts)
 
