@@ -46,7 +46,9 @@ test-vms: develop ## run the tests on booted hosts (root)
 
 .PHONY: lab
 lab: develop ## boot a scheduler host and four worker hosts to play with (root)
+	@.venv/bin/python -m tests.vms.wheels
 	@.venv/bin/python -m lab up
+	@echo "a shell that reaches them: .venv/bin/python -m lab exec -- bash; what to type: docs/vms.md"
 
 .PHONY: lab-down
 lab-down: ## take the lab's hosts down, also after a crash

@@ -136,9 +136,13 @@ class Network:
         self.call(["nft", "-f", "-"], text=self.faults.rules())
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """Return the environment of a command that runs inside, as the operator."""
+        """Return the environment of a command that runs inside, as the operator.
+
+        The cache stays that of whoever runs it: inside, nothing can be fetched.
+        """
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SSH_")}
         home = folder / "home"
         path = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        environment.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         environment |= {"HOME": str(home), "DASK_FLEET_LAB": str(folder)}
         return environment | {"PATH": f"{home / 'bin'}:{path.removeprefix(f'{home}/bin:')}"}
