@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from lab import Lab
 from lab.host import Host
@@ -13,7 +15,24 @@ from lab.host import Host
 from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, eventually
 
 UNIT = "dask-fleet.sst.dask-workers-default.service"
+
+WITHIN = {
+    "a worker host reboots": 40,
+    "the scheduler host reboots; all hosts reboot at once": 60,
+    "a host loses power and is switched on again": 60,
+    "scheduler, nannies or a worker are killed": 60,
+    "a worker's network is away for a minute": 90,
+}
+"""Seconds within which README promises that all workers are registered again."""
+
 TWO_THREADS = FLEET.replace("nthreads: 1", "nthreads: 2")
+
+
+def test_readme_promises_these_times():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| fault | seconds |")[2].partition("## Limits")[0]
+    promised = dict(re.findall(r"^\| (.+?) \| (\d+)", table, re.MULTILINE))
+    assert {fault: int(seconds) for fault, seconds in promised.items()} == WITHIN
 
 
 def deployed(lab: Lab) -> dict[str, str]:
@@ -32,20 +51,20 @@ def main_pid(host: Host, unit: str) -> str:
 
 def test_reboot_of_a_worker_host(lab: Lab, fleet: Operator):
     lab.workers[1].reboot()
-    fleet.until_all_run(40)
+    fleet.until_all_run(WITHIN["a worker host reboots"])
     assert fleet.compute() == RIGHT
     assert fleet.plan()["empty"]
 
 
 def test_reboot_of_the_scheduler_host(lab: Lab, fleet: Operator):
     lab.scheduler.reboot()
-    fleet.until_all_run(60)
+    fleet.until_all_run(WITHIN["the scheduler host reboots; all hosts reboot at once"])
     assert fleet.compute() == RIGHT
 
 
 def test_reboot_of_all_hosts_at_once(lab: Lab, fleet: Operator):
     lab.each(lambda host: host.reboot())
-    fleet.until_all_run(60)
+    fleet.until_all_run(WITHIN["the scheduler host reboots; all hosts reboot at once"])
     assert fleet.compute() == RIGHT
     assert fleet.plan()["empty"]
 
@@ -59,14 +78,14 @@ def test_power_cut_is_a_row_that_says_so_and_does_not_hold_up_the_others(lab: La
         assert set(states.values()) == {"running"}
     finally:
         host.power_on()
-    fleet.until_all_run(60)
+    fleet.until_all_run(WITHIN["a host loses power and is switched on again"])
     assert fleet.compute() == RIGHT
 
 
 def test_scheduler_killed(lab: Lab, fleet: Operator):
     host = lab.scheduler
     host.run(["kill", "-KILL", main_pid(host, "dask-fleet.sst.dask-scheduler.service")])
-    fleet.until_all_run(60)
+    fleet.until_all_run(WITHIN["scheduler, nannies or a worker are killed"])
     assert fleet.compute() == RIGHT
 
 
@@ -83,8 +102,8 @@ def test_nannies_killed_and_a_worker_killed(lab: Lab, fleet: Operator):
             for name in ("dask-worker-0001", "dask-worker-0002")
         )
 
-    eventually("both are back as new processes", renewed, 60)
-    fleet.until_all_run(30)
+    eventually("both are back", renewed, WITHIN["scheduler, nannies or a worker are killed"])
+    fleet.until_all_run(10)
     assert fleet.compute() == RIGHT
 
 
@@ -95,7 +114,7 @@ def test_network_of_a_worker_away_for_a_minute(lab: Lab, fleet: Operator):
         time.sleep(60)  # the fault itself lasts so long
     finally:
         host.heal()
-    fleet.until_all_run(90)
+    fleet.until_all_run(WITHIN["a worker's network is away for a minute"])
     assert fleet.compute() == RIGHT
 
 
