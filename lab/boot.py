@@ -26,10 +26,13 @@ from lab.network import GATEWAY, GATEWAY6
 if TYPE_CHECKING:
     from lab.host import Host
 
-__all__ = ["Boot"]
+__all__ = ["SHARED", "Boot"]
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _OPERATOR = (1000, 37)  # the user of the base, in the group that Debian has for it
+
+SHARED = "/srv/shared"
+"""Where every host has the folder that all hosts of a lab share, as if it came by NFS."""
 
 
 class Boot:
@@ -107,7 +110,8 @@ class Boot:
             for name in ("memory.limit_in_bytes", "memory.max"):
                 if host.spec.memory_limit and (folder / name).exists():
                     (folder / name).write_text(str(host.spec.memory_limit * 2**20))
-        binds: list[str] = []
+        host.lab.shared.mkdir(exist_ok=True)
+        binds = [f"--bind={host.lab.shared}:{SHARED}"]
         for i, disk in enumerate(host.spec.disks):
             binds.append(f"--bind={self.folder / f'disk{i}'}:{disk.path}")
         nspawn = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]

@@ -67,6 +67,7 @@ class Lab:
         ):
             raise LabError(f"{folder}: an overlay cannot have ':' or ',' in its path")
         self.cache = cache or self.folder.parents[1] / "lab-base"
+        self.shared = self.folder / "shared"
         self.network = Network(self.folder)
         self.home = OperatorHome(self.folder / "home")
         specs = default_hosts(hosts) if isinstance(hosts, int) else list(hosts)
@@ -198,8 +199,9 @@ class Lab:
             end_processes(lambda: processes_in_cgroups(groups))
             remove_cgroups(groups)
             unmount_below(below)
-            if below.exists():
-                shutil.rmtree(below)
+            for folder in (below, self.shared):
+                if folder.exists():
+                    shutil.rmtree(folder)
 
     def _write_state(self) -> None:
         state = {

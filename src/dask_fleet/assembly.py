@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dask_fleet.transports.base import Transport
     from dask_fleet.transports.ssh import SshConnections
 
-__all__ = ["Declared", "declare", "open_fleet"]
+__all__ = ["Declared", "declare", "open_fleet", "ssh_entry"]
 
 _SYSTEM_ROOT = "/var/lib/dask-fleet"
 """Where fleets and environments are on a host whose systemd runs them."""
@@ -210,6 +210,29 @@ def _ssh_host(host: Host, declared: HostSpec) -> SshHost:
     return SshHost(
         host.name, address, ssh.user, ssh.port, ssh.identity_file, ssh.jump, sudo=ssh.sudo
     )
+
+
+def ssh_entry(declared: Declared, name: str) -> str | None:
+    """Return what is dialled where ``~/.ssh/config`` has an entry for a host by its name.
+
+    Parameters
+    ----------
+    declared : Declared
+        What a file declares.
+    name : str
+        Name of a host that is reached with SSH.
+
+    Returns
+    -------
+    str or None
+        ``HostName`` of the entry, the declared address if it has none; None without an entry.
+    """
+    from dask_fleet.transports.ssh_settings import read_settings
+
+    host = declared.layout.hosts[name]
+    reached = _ssh_host(host, expand_hosts(declared.spec)[name].spec)
+    settings = read_settings(reached, None, 0.0)
+    return settings.address if settings.lookup == name != reached.address else None
 
 
 def _credentials(fleet: str) -> Callable[[Layout], Mapping[str, Mapping[str, bytes]]]:

@@ -116,12 +116,10 @@ class Blueprint:
 
 
 def _facts(seen: HostObserved) -> HostFacts:
-    """Return CPUs and memory of a host; a limit of the cgroup that all of it is in counts too."""
-    kib = [int(seen.facts[key]) for key in ("memory_kib", "cgroup_memory_kib") if key in seen.facts]
-    memory = min(kib) * 1024 if kib else None
+    """Return CPUs, memory and addresses of a host."""
     return HostFacts(
         cpus=int(seen.facts["cpus"]) if "cpus" in seen.facts else None,
-        memory=memory - memory % _STEP if memory else None,
+        memory=seen.memory - seen.memory % _STEP if seen.memory else None,
         addresses=seen.addresses,
     )
 

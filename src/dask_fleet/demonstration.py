@@ -2,26 +2,39 @@
 
 The job is an ordinary client of the cluster. It runs as a process of its own with the fleet's
 interpreter, because the tool's environment need hold neither xarray nor xcube, and because a
-client whose packages differ from the workers' is the commonest fault of Dask clusters.
+client whose packages differ from the workers' is the commonest fault of Dask clusters. That
+process is on this machine if the scheduler is, and else on the scheduler's host, as the fleet's
+user, in a directory of its own (the *room*) that ends with it.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
+import io
 import json
-from collections.abc import AsyncIterator
+import secrets
+import tarfile
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_fleet.builder import uv_program
 from dask_fleet.command import Command
-from dask_fleet.errors import CommandFailedError, EnvironmentBuildError, JobError
+from dask_fleet.errors import (
+    CommandFailedError,
+    EnvironmentBuildError,
+    JobError,
+    UnreachableHostError,
+)
 
 if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
     from dask_fleet.transports.base import Transport
 
-__all__ = ["fetch_data", "run_job"]
+__all__ = ["fetch_data", "run_job", "runs_here"]
 
 _HERE = Path(__file__).parent
 _FILE = "iris_sample_data/sample_data/ostia_monthly.nc"
@@ -42,6 +55,47 @@ cd "${directory%/*}"
 mv "$directory.new" "$directory"
 rm "$directory.lock"
 """
+
+
+_PICTURE, _RESULT = "map.png", "result.json"
+
+_AS_USER = """\
+set -eu
+user=$1
+shift
+as_user() {
+  [ -n "$user" ] || { "$@"; return; }
+  setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups --no-new-privs "$@"
+}
+"""
+"""A shell function that runs a command as the fleet's user, if one is given. Root must not write
+for it: on a shared directory root is often nobody."""
+
+# The user may read the job's files and write into a scratch directory, both of which go with it.
+_IN_A_ROOM = """\
+room=$1
+shift
+umask 027
+mkdir "$room"
+trap 'rm -rf "$room"' EXIT
+trap 'exit 143' HUP INT TERM
+group=$(id -g "$user")
+tar -x -f - -C "$room" --no-same-owner --no-same-permissions
+mkdir "$room/scratch"
+chgrp -R "$group" "$room"
+chown "$user" "$room/scratch"
+cd "$room/scratch"
+umask 022
+as_user env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME="$PWD" TMPDIR="$PWD" "$@" \
+  </dev/null
+"""
+
+_TIDY = """\
+rm -rf "$1"
+[ -z "$2" ] || as_user rm -rf "$2"
+"""
+
+_SHOW = 'as_user base64 -w 0 "$1"'
 
 
 async def fetch_data(transport: Transport, data_root: str, interpreter: str) -> str:
@@ -76,59 +130,198 @@ async def fetch_data(transport: Transport, data_root: str, interpreter: str) -> 
     return f"{directory}/{_FILE}"
 
 
+def runs_here(fleet: Fleet) -> bool:
+    """Return whether the job runs on this machine: where the scheduler does."""
+    return not fleet.scheduler_access.remote
+
+
 async def run_job(
-    fleet: Fleet, transport: Transport, data: str, output: Path, factor: int | None
-) -> AsyncIterator[dict[str, Any]]:
+    fleet: Fleet,
+    here: Transport,
+    data: str,
+    output: Path,
+    *,
+    factor: int | None = None,
+    shared: str | None = None,
+) -> AsyncGenerator[dict[str, Any], None]:
     """Run the job on the cluster and yield its events; the last one is its ``result``.
 
     Parameters
     ----------
     fleet : Fleet
         A fleet that is up.
-    transport : Transport
+    here : Transport
         To this machine.
     data : str
-        The file of monthly fields.
+        The file of monthly fields, on this machine.
     output : Path
-        Directory of the result.
+        Directory of the result on this machine: of all of it if the job runs here and no
+        directory is shared, else of the picture and of ``result.json``.
     factor : int or None
         How many times finer the grid is to be; ``None`` leaves it to the job.
+    shared : str or None
+        A directory that all hosts share, where workers are to write the cube. Without one, a
+        fleet on several machines brings the results back to the job's process, which writes them.
 
     Raises
     ------
     JobError
         With what the job says about it, and its last lines.
     """
-    argv = [
-        fleet.interpreter,
-        "-u",
-        str(_HERE / "demo" / "job.py"),
-        "--scheduler",
-        fleet.layout.client_address,
-        "--data",
-        data,
-        "--output",
-        str(output),
-    ]
-    if factor is not None:
-        argv += ["--factor", str(factor)]
+    cube = _cube_folder(fleet, output, shared)
+    if cube != str(output):
+        _make_ready(output)
+    job = _job(fleet, here, data, cube, factor, shared)
+    async with contextlib.aclosing(_events(job)) as events:
+        async for event in events:
+            if event["event"] == "result":
+                event["input"]["path"] = data
+                event["host"] = fleet.layout.scheduler.host
+                event["shared"] = shared
+                if cube != str(output):
+                    await _bring_home(job, event, output)
+            yield event
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The job's process: how it is run, and what is to go if it has to be killed.
+
+    ``room`` and ``user`` are empty where it runs on this machine.
+    """
+
+    transport: Transport
+    command: Command
+    room: str = ""
+    user: str = ""
+
+
+def _cube_folder(fleet: Fleet, output: Path, shared: str | None) -> str:
+    if shared is not None:
+        return f"{shared.rstrip('/')}/demo-{fleet.layout.name}"
+    return str(output) if runs_here(fleet) else f"{fleet.scheduler_access.places.work}/demo"
+
+
+def _job(
+    fleet: Fleet, here: Transport, data: str, cube: str, factor: int | None, shared: str | None
+) -> _Job:
+    access, layout = fleet.scheduler_access, fleet.layout
+    room = "" if runs_here(fleet) else f"{access.places.state}/demo-{secrets.token_hex(6)}"
+    script = f"{room}/job.py" if room else str(_HERE / "demo" / "job.py")
+    argv = (
+        # Certificates of clients are named there, if the fleet speaks TLS.
+        *("env", f"DASK_CONFIG={access.places.deployed}/dask.yaml"),
+        *(fleet.interpreter, "-u", script),
+        *("--scheduler", layout.scheduler_address if room else layout.client_address),
+        *("--data", f"{room}/{Path(data).name}" if room else data),
+        *("--output", cube),
+        *("--hosts", json.dumps({worker.name: worker.host for worker in layout.workers})),
+        *(("--factor", str(factor)) if factor is not None else ()),
+    )
+    if shared is not None:
+        argv += ("--shared", shared)
+    elif _machines(fleet) > 1:
+        argv += ("--write-here",)
+    if not room:
+        return _Job(here, Command(argv, timeout=_SECONDS))
+    user = access.runtime.reader
+    command = Command(
+        ("sh", "-c", _AS_USER + _IN_A_ROOM, "demo", user, room, *argv),
+        _packed(data),
+        _SECONDS,
+        title="the demo job",
+    )
+    return _Job(access.transport, command, room, user)
+
+
+def _machines(fleet: Fleet) -> int:
+    """Return on how many machines scheduler and workers are; all local hosts are this one."""
+    hosts = {unit.host for unit in fleet.layout.units}
+    return len({host if fleet.hosts[host].remote else "" for host in hosts})
+
+
+def _packed(data: str) -> bytes:
+    """Return the job's files and its data as a tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in (*sorted((_HERE / "demo").glob("*.py")), Path(data)):
+            archive.add(path, path.name)
+    return buffer.getvalue()
+
+
+async def _events(job: _Job) -> AsyncGenerator[dict[str, Any], None]:
+    """Run the job and yield its events; whatever ends it, nothing half done stays on a host."""
     said: list[str] = []
     failure: dict[str, Any] = {}
+    partial = ""
+    ended = False
     try:
-        async for line in transport.lines(Command(tuple(argv), timeout=_SECONDS)):
+        async for line in job.transport.lines(job.command):
             event = _event(line)
             if event is None:
                 said.append(line)
             elif event["event"] == "error":
                 failure = event
+            elif event["event"] == "folder":
+                partial = event["path"]
             else:
                 yield event
+        ended = True
     except CommandFailedError as error:
+        ended = error.status is not None
         last = "\n".join(f"  | {line}" for line in said[-12:])
         fault = failure.get("message") or f"it ended with status {error.status}"
         raise JobError(
             f"the demo job failed: {fault}" + (f"\n{last}" if last else ""),
             failure.get("remedy") or "see its last lines above and `dask fleet logs`",
+        ) from error
+    except UnreachableHostError:
+        ended = True  # nobody is left to ask; there the job ends as its output is closed
+        raise
+    finally:
+        # One that we have killed could not tidy up itself.
+        if job.room and not ended:
+            await job.transport.run(
+                Command(
+                    ("sh", "-c", _AS_USER + _TIDY, "demo", job.user, job.room, partial),
+                    title="tidying up after the demo job",
+                )
+            )
+
+
+def _make_ready(output: Path) -> None:
+    """Make the directory for what is brought back; nothing that is not ours may be in it."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        others = sorted({path.name for path in output.iterdir()} - {_PICTURE, _RESULT})
+    except OSError as error:
+        raise JobError(
+            f"cannot use {output}: {error.strerror}", "give --output another folder"
+        ) from error
+    if others:
+        raise JobError(
+            f"{output} holds {others[0]}, which this demo would not write there",
+            "give --output another folder",
+        )
+
+
+async def _bring_home(job: _Job, result: dict[str, Any], output: Path) -> None:
+    """Write the picture and the result on this machine; the result then names that picture."""
+    said = await job.transport.run(
+        Command(
+            ("sh", "-c", _AS_USER + _SHOW, "demo", job.user, result["picture"]),
+            timeout=_SECONDS,
+            title=f"reading {result['picture']}",
+        )
+    )
+    picture = output / _PICTURE
+    result["picture"] = str(picture)
+    try:
+        picture.write_bytes(base64.b64decode(said.stdout))
+        (output / _RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise JobError(
+            f"cannot write into {output}: {error.strerror}", "give --output another folder"
         ) from error
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from dask_fleet.layout import Scheduler, Worker
 from dask_fleet.target import HostTarget, ManagedFile, UnitTarget, digest_of
-from dask_fleet.tls.certificates import KEY_FILE, dask_configuration
+from dask_fleet.tls.certificates import CA_FILE, KEY_FILE, dask_configuration
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
@@ -82,17 +83,20 @@ def host_target(
         ManagedFile(f"{places.deployed}/launcher/{name}", content, mode)
         for name, content in sorted(launcher.items())
     )
+    # Processes take over another certificate and key while they run, but not another authority.
+    trusted = (file for file in certificates if file.path.endswith(f"/{CA_FILE}"))
     shared = digest_of(
         environment.digest.encode(),
         configuration.content,
-        *(
-            part
-            for file in (*programs, *certificates)
-            for part in (file.path.encode(), file.content)
-        ),
+        *(part for file in (*programs, *trusted) for part in (file.path.encode(), file.content)),
     )
     units = tuple(
-        _unit_target(layout, unit, environment, places, configuration.path, shared)
+        _defined(
+            _unit_target(layout, unit, environment, places, configuration.path, shared),
+            layout.name,
+            places,
+            runtime,
+        )
         for unit in layout.units_on(host)
     )
     files = (
@@ -165,6 +169,18 @@ def _unit_target(
         ports=tuple(ports),
         processes=tuple(process.name for process in unit.processes),
     )
+
+
+def _defined(unit: UnitTarget, fleet: str, places: Places, runtime: Runtime) -> UnitTarget:
+    """Return a unit whose digest covers what its runtime is told of it, such as the user."""
+    named = f"{unit.name}."
+    told = [
+        file.content
+        for file in runtime.files(places, fleet, (unit,))
+        if named in file.path.rpartition("/")[2]
+    ]
+    digest = digest_of(unit.digest.encode(), *told)
+    return replace(unit, digest=digest, declared={**unit.declared, "digest": digest})
 
 
 def _yaml(configuration: Mapping[str, object]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from dask_fleet.actions import Plan, WriteFiles
@@ -42,13 +42,15 @@ async def _host(fleet: Fleet, action: WriteFiles) -> str:
     shown = [file for file in action.files if not _hidden(file)]
     paths = [*(file.path for file in shown), *(p for p in action.removed if not _secret_path(p))]
     outcome = await fleet.hosts[action.host].transport.run(script(_READ, *paths))
-    there = _contents(outcome.stdout)
+    there = _contents(outcome.stdout, paths)
     will = {file.path: file.content.decode(errors="replace") for file in shown}
     lines: list[str] = []
     for path in paths:
         lines.extend(_diff(action.host, path, there.get(path, ""), will.get(path, "")))
     hidden = [file.path for file in action.files if _hidden(file)]
     lines.extend(f"# {action.host}:{path} differs; it may hold secrets\n" for path in hidden)
+    gone = [path for path in action.removed if _secret_path(path)]
+    lines.extend(f"# {action.host}:{path} is removed; it may hold secrets\n" for path in gone)
     return "".join(lines)
 
 
@@ -60,12 +62,14 @@ def _secret_path(path: str) -> bool:
     return "/units/" in path or path.endswith("-key.pem")
 
 
-def _contents(text: str) -> dict[str, str]:
+def _contents(text: str, paths: Iterable[str]) -> dict[str, str]:
+    """Return what the script printed, by path; a file may hold a line that looks like a mark."""
     found: dict[str, str] = {}
+    awaited = list(paths)
     path = ""
     for line in text.splitlines(keepends=True):
-        if line.startswith(_MARK):
-            path = line[len(_MARK) :].rstrip("\n")
+        if awaited and line == f"{_MARK}{awaited[0]}\n":
+            path = awaited.pop(0)
             found[path] = ""
         elif path:
             found[path] += line

@@ -94,7 +94,7 @@ _EXAMPLE = """\
 #     ct state established,related accept
 #     ct state invalid drop
 #     iif "lo" accept
-#     meta l4proto {{ icmp, ipv6-icmp }} accept
+#     meta l4proto {{ 1, 58 }} accept  # icmp, ipv6-icmp: not every host has /etc/protocols
 #     tcp dport {ssh} accept
 {accepts}
 #   }}

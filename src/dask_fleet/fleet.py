@@ -10,14 +10,14 @@ import contextlib
 import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dask_fleet.actions import Plan
 from dask_fleet.errors import FleetError, UnreachableHostError, together
 from dask_fleet.events import Sink
-from dask_fleet.inventory import Row, inventory
+from dask_fleet.inventory import inventory
 from dask_fleet.observer import HostAccess, Sight, holders, look
+from dask_fleet.outcomes import Status, Upped
 from dask_fleet.ports import foreign, held_error, ports_in_the_way
 from dask_fleet.registration import faults
 from dask_fleet.scheduler_rpc import ask
@@ -34,28 +34,6 @@ __all__ = ["Fleet", "Status", "Upped"]
 
 _FRESH_SECONDS = 2.0
 """A look that is older than this is made again before anything is done on its word."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The inventory at one moment; ``answers`` says whether the scheduler does."""
-
-    rows: tuple[Row, ...]
-    answers: bool
-    failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
-
-
-@dataclass(frozen=True, slots=True)
-class Upped:
-    """What an ``up`` did: the plan (empty when there was nothing to do) and how long it took.
-
-    ``failures`` are those of hosts that it could not bring up; the others are as declared.
-    """
-
-    plan: Plan
-    seconds: float
-    declined: bool = False
-    failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
 
 
 def _import_the_rest() -> None:
@@ -324,47 +302,44 @@ class Fleet:
         confirm: Callable[[Plan], bool],
         sink: Sink,
         timeout: float,
+        rolling: bool = False,
     ) -> Upped:
         """Restart the units that hold these processes; all of them if none is named.
+
+        ``rolling`` restarts units of workers only, one host after another, each when the workers
+        of the one before are registered again. It ends with the first host that fails.
 
         Raises
         ------
         FleetError
-            A name is unknown, or nothing runs.
+            A name is unknown, or nothing runs; a scheduler cannot restart rolling.
         LeaseHeldError, CommandFailedError, DeadlineError
         """
         began = time.monotonic()
         self.check_names(names)
         sight = await self.look()
         self._need(sight)
-        from dask_fleet import executor, planner
+        from dask_fleet import executor, restarting
 
-        plan = planner.plan_restart(self.targets(sight), sight.hosts, names)
-        if plan.empty:
-            raise FleetError("nothing to restart: the fleet is not up", "dask fleet up")
+        targets = self.targets(sight)
+        plan, steps = restarting.restart_steps(targets, sight.hosts, names, rolling=rolling)
         if not confirm(plan):
             return Upped(plan, time.monotonic() - began, declined=True)
         async with self._lease("restart"), self._recorded("restart", plan) as failed:
             failed.update(sight.failures)
-            failed.update(await executor.apply(plan, self.hosts, sink))
-            await until_registered(self, sink, timeout, self._expected(failed))
+            for step, hosts in steps:
+                fresh = await executor.apply(step, self.hosts, sink)
+                failed.update(fresh)
+                await until_registered(self, sink, timeout, self._expected(failed) & hosts)
+                if fresh:
+                    break
         return Upped(plan, time.monotonic() - began, failures=failed)
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise an error that lists what there is if a name is neither process nor unit."""
-        known = {name for unit in self.layout.units for name in (unit.name,)} | {
-            process.name for unit in self.layout.units for process in unit.processes
-        }
-        unknown = sorted(set(names) - known)
-        if unknown:
-            import difflib
+        from dask_fleet.restarting import check_names
 
-            near = difflib.get_close_matches(unknown[0], known, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise FleetError(
-                f"fleet {self.layout.name} has no process {', '.join(unknown)}",
-                f"{hint}`dask fleet status` lists every process",
-            )
+        check_names(self.layout, names)
 
     def _lease(
         self, purpose: str, *, force: bool = False
@@ -383,6 +358,7 @@ class Fleet:
         return Status(
             inventory(layout, sight.hosts, cluster, sight.failures),
             cluster is not None,
+            sight.hosts,
             sight.failures,
         )
 

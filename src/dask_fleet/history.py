@@ -32,6 +32,8 @@ _APPEND = f"""\
 set -eu
 umask 077
 [ -d "${{1%/*}}" ] || mkdir -p "${{1%/*}}"
+# A line that a full disk has cut must not swallow this one.
+if [ -n "$(tail -c 1 "$1" 2>/dev/null)" ]; then echo >>"$1"; fi
 printf %s "$2" >>"$1"
 if [ "$(wc -l <"$1")" -gt {2 * _KEPT} ]; then
   tail -n {_KEPT} "$1" >"$1.new"
@@ -150,15 +152,17 @@ async def recorded(access: HostAccess, entry: Entry) -> AsyncGenerator[dict[str,
 
 
 def _changes(text: str) -> tuple[Change, ...]:
-    found: dict[str, Change] = {}
-    for line in text.splitlines():
-        try:
-            value: Any = json.loads(line)
-            fields = cast("dict[str, Any]", dict(value))
-            result, seconds, fault = (fields.pop(key) for key in ("result", "seconds", "fault"))
-            entry = Entry(**fields)
-        except (ValueError, TypeError, KeyError):
-            continue  # a line that a full disk has cut
+    every = (_change(line) for line in text.splitlines())
+    return tuple({str(one.entry.identifier): one for one in every if one is not None}.values())
+
+
+def _change(line: str) -> Change | None:
+    """Return what a line says, or ``None`` for one that a full disk has cut."""
+    try:
+        value: Any = json.loads(line)
+        fields = cast("dict[str, Any]", dict(value))
+        result, seconds, fault = (fields.pop(key) for key in ("result", "seconds", "fault"))
         ended = result if result != "begun" else "broken off"
-        found[entry.identifier] = Change(entry, str(ended), float(seconds), str(fault))
-    return tuple(found.values())
+        return Change(Entry(**fields), str(ended), float(seconds), str(fault))
+    except (ValueError, TypeError, KeyError):
+        return None

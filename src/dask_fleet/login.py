@@ -8,7 +8,7 @@ from dask_fleet.errors import FleetError
 from dask_fleet.spec.expand import expand_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dask_fleet.layout import Host, Layout
     from dask_fleet.spec.expand import ExpandedHost
@@ -17,8 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["ssh_arguments"]
 
 
-def ssh_arguments(layout: Layout, spec: Spec, name: str) -> list[str]:
+def ssh_arguments(
+    layout: Layout, spec: Spec, name: str, entry: Callable[[], str | None] = lambda: None
+) -> list[str]:
     """Return what ``ssh`` is to be given for a host.
+
+    Parameters
+    ----------
+    layout, spec : Layout, Spec
+        The fleet as declared.
+    name : str
+        Name of the host.
+    entry : callable
+        Returns what is dialled where the user's configuration of SSH has an entry for the host
+        by its name, and None where it has none.
 
     Raises
     ------
@@ -47,6 +59,8 @@ def ssh_arguments(layout: Layout, spec: Spec, name: str) -> list[str]:
         if ssh.jump is not None:
             words += ["-J", _jump(layout, expanded, ssh.jump)]
     user = f"{ssh.user}@" if ssh is not None and ssh.user else ""
+    if dialled := entry():
+        return [*words, "-o", f"HostName={dialled}", "--", f"{user}{name}"]
     return [*words, "--", f"{user}{_dialled(host, jump=bool(ssh and ssh.jump))}"]
 
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_fleet.command import Command, script
+from dask_fleet.desired import TLS
 from dask_fleet.observed import HostObserved, Listener, ProcessRecord
+from dask_fleet.tls.certificates import CERTIFICATE_FILE
 from dask_fleet.wheels.interpreters import LOOK as SOFTWARE
 from dask_fleet.wheels.interpreters import read_software
 
@@ -32,7 +34,7 @@ _TICKS_PER_SECOND = 100
 
 _PARTS = (
     *("facts", "files", "units", "environments", "records", "listeners"),
-    *("interfaces", "software", "runtime"),
+    *("certificate", "interfaces", "software", "runtime"),
 )
 
 _SHA256 = re.compile(r"(\\?)([0-9a-f]{64}) [ *](/.*)")
@@ -48,8 +50,8 @@ echo "kernel $system $release"
 read -r boot_id </proc/sys/kernel/random/boot_id; echo "boot_id $boot_id"
 echo "clock $(date +%s.%N)"
 set -- /proc/self/status /proc/self/smaps /proc/meminfo /proc/stat
-for path in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes \\
-  /proc/net/tcp /proc/net/tcp6
+for path in /etc/os-release /sys/fs/cgroup/memory.max \\
+  /sys/fs/cgroup/memory/memory.limit_in_bytes /proc/net/tcp /proc/net/tcp6
 do
   if [ -r "$path" ]; then set -- "$@" "$path"; fi
 done
@@ -72,6 +74,10 @@ awk '
   FILENAME == "/proc/meminfo" {
     if ($1 == "MemTotal:") print "memory_kib " $2
     if ($1 == "MemAvailable:") print "memory_available_kib " $2
+    next
+  }
+  FILENAME == "/etc/os-release" {
+    if (sub(/^PRETTY_NAME=/, "")) { gsub(/["\\047]/, ""); print "os " $0 }
     next
   }
   FILENAME == "/proc/stat" { if ($1 == "btime") print "boot_time " $2; next }
@@ -106,6 +112,8 @@ mark units
 set --
 for path in "$deployed"/units/*.json; do if [ -f "$path" ]; then set -- "$@" "$path"; fi; done
 if [ $# -gt 0 ]; then awk 'FNR == 1 { print "\\n" FILENAME } { print }' "$@"; fi
+mark certificate
+if [ -f "$certificate" ]; then cat "$certificate"; fi
 mark environments
 for path in "$environments"/*/.dask-fleet-complete; do
   if [ -f "$path" ]; then path=${path%/*}; echo "${path##*/}"; fi
@@ -149,6 +157,7 @@ def look_script(
         "deployed": places.deployed,
         "run": places.run,
         "environments": places.environments,
+        "certificate": f"{places.deployed}/{TLS}/{CERTIFICATE_FILE}",
     }
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
     extra = f"mark runtime\n{runtime.look(places)}"
@@ -187,6 +196,7 @@ def read_look(host: str, text: str, runtime: Runtime) -> HostObserved:
         software=read_software(parts["software"]) if parts["software"] else None,
         listeners=tuple(listener for listener in listeners if listener is not None),
         addresses=_addresses(parts["interfaces"]),
+        certificate="\n".join(parts["certificate"]),
     )
 
 

@@ -137,8 +137,9 @@ class HostObserved:
     host : str
         Its name in the spec.
     facts : Mapping
-        ``kernel``, ``cpus``, ``memory`` (bytes), ``disk_free`` (bytes, where the state lives),
-        ``environments_free`` (bytes, where environments live), ``boot_id``, ``clock`` (seconds).
+        ``os``, ``kernel``, ``cpus``, ``memory_kib``, ``memory_available_kib``, ``disk_free_kib``
+        (where the state lives), ``environments_free_kib``, ``boot_id``, ``boot_time`` and ``clock``
+        (seconds since the epoch), as text; what a host does not tell is not there.
     exists : bool
         Whether the fleet has a state directory there.
     files : Mapping of str to str
@@ -157,6 +158,8 @@ class HostObserved:
         What a host brings along, if that was asked for.
     addresses : Mapping of str to tuple of str
         Addresses of its network interfaces by name, if they were asked for.
+    certificate : str
+        The certificate that lies there, in PEM; empty without TLS.
     """
 
     host: str
@@ -170,6 +173,13 @@ class HostObserved:
     listeners: tuple[Listener, ...]
     software: HostSoftware | None = None
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    certificate: str = ""
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory; a limit of the cgroup that all of it is in counts. 0: not known."""
+        keys = ("memory_kib", "cgroup_memory_kib")
+        return min((int(self.facts[key]) for key in keys if key in self.facts), default=0) * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,9 @@ from dask_fleet.actions import (
     Verb,
     WriteFiles,
 )
+from dask_fleet.desired import TLS
 from dask_fleet.spec.expand import SCHEDULER_NAME
+from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 
 if TYPE_CHECKING:
     from dask_fleet.observed import HostObserved
@@ -116,8 +118,12 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
         phase = draft.stop if rewritten and ends else draft.prepare
         phase.append(WriteFiles(target.host, changed, removed))
     if (changed or removed) and not draft.changes:
-        names = ", ".join(_short(target.places, path) for path in _paths(changed, removed))
-        draft.say("change", "files", f"edited or left behind: {names}")
+        names = {_short(target.places, path) for path in _paths(changed, removed)}
+        if names <= {f"{TLS}/{CERTIFICATE_FILE}", f"{TLS}/{KEY_FILE}"}:
+            draft.say("change", "certificate", "processes take the new one over as they run")
+        else:
+            shown = ", ".join(sorted(names))
+            draft.say("change", "files", f"edited or left behind: {shown}")
     return draft
 
 
@@ -248,9 +254,13 @@ def _outdated(
         reasons.append("the Dask configuration changed")
     if any(path.startswith("launcher/") for path in shared):
         reasons.append("the launcher of dask-fleet changed")
+    if f"{TLS}/{CA_FILE}" in shared and f"{TLS}/{CERTIFICATE_FILE}" in shared:
+        reasons.append("the certificate authority changed")
     shown = reasons[:4]
     if len(reasons) > len(shown):
         shown.append(f"and {len(reasons) - len(shown)} more")
+    if not shown and definition:
+        return "its definition changed, by another `user` or another version of dask-fleet"
     return "; ".join(shown) or "its files were edited by hand"
 
 

@@ -64,7 +64,7 @@ def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[
 
 def _memory(target: HostTarget, seen: HostObserved) -> FleetError | None:
     """Return the error of limits that are together above what the host has."""
-    there = int(seen.facts.get("memory_kib", "0")) * 1024
+    there = seen.memory
     limits = [
         limit
         for unit in target.units

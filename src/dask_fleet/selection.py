@@ -38,7 +38,8 @@ def select(hosts: Sequence[str], patterns: Iterable[str]) -> list[str]:
                 found = set[str]()
         meant |= found
         if not found:
-            unknown.append(text)
+            # `--limit "$HOSTS"` with a variable that is not set must not mean all hosts.
+            unknown.append(text or "an empty name")
     if unknown:
         raise FleetError(
             f"no host of the fleet is meant by {', '.join(unknown)}",
@@ -57,5 +58,5 @@ def _parts(pattern: str) -> Iterable[str]:
             part = ""
         else:
             part += character
-    if part.strip():
+    if part.strip() or not pattern.strip():
         yield part.strip()

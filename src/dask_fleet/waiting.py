@@ -56,10 +56,11 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
     next_look = time.monotonic() + _LOOK_SECONDS
     crashing, told = 0, -1
     wrong: dict[str, str] = {}
+    silent: frozenset[str] = frozenset()
     plan = Plan()
     sight: asyncio.Task[Sight] | None = None
     while time.monotonic() < deadline and crashing < _CRASHING_LOOKS:
-        wrong = await _faults(fleet, hosts)
+        wrong, silent = await _faults(fleet, hosts), frozenset()
         missing = tuple(name for name in wrong if name != scheduler)
         if len(missing) != told:
             told = len(missing)
@@ -75,8 +76,8 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
             if not _recorded(fleet, seen, hosts):
                 seen = await fleet.look()
             plan = await fleet.plan_from(_only(seen, hosts))
-            wrong |= dict.fromkeys(hosts & seen.failures.keys(), "does not answer")
-            if plan.empty and not wrong:
+            silent = hosts & seen.failures.keys()
+            if plan.empty and not wrong and not silent:
                 return
             sight = None
         elif time.monotonic() >= next_look:
@@ -89,7 +90,9 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
     when = "its processes end at once" if crashing else f"not within {timeout:g} s"
     raise DeadlineError(
         f"the cluster is not as declared: {when}\n"
-        + "\n".join([*map(str, plan.changes), *await _last_words(fleet, hosts, wrong)]),
+        + "\n".join(
+            [*map(str, plan.changes), *await _last_words(fleet, hosts - silent, wrong, silent)]
+        ),
         "read `dask fleet logs`, correct what is wrong, and run `dask fleet up` again;"
         " it goes on from here",
     )
@@ -135,12 +138,17 @@ def _crashing(observed: Mapping[str, HostObserved]) -> bool:
     )
 
 
-async def _last_words(fleet: Fleet, hosts: frozenset[str], wrong: Mapping[str, str]) -> list[str]:
-    """Return, for each unit with a fault, what is wrong in it and the end of its log."""
-    lines = [f"{host}: {wrong[host]}" for host in sorted(hosts & wrong.keys())]
+async def _last_words(
+    fleet: Fleet, hosts: frozenset[str], wrong: Mapping[str, str], silent: frozenset[str]
+) -> list[str]:
+    """Return, for each unit with a fault, what is wrong in it and the end of its log.
+
+    Hosts may have the names of processes; those that do not answer therefore come apart.
+    """
+    lines = [f"{host}: does not answer" for host in sorted(silent)]
     for unit in fleet.layout.units:
         bad = [process.name for process in unit.processes if process.name in wrong]
-        if not bad or unit.host in wrong or unit.host not in hosts:
+        if not bad or unit.host not in hosts:
             continue
         access = fleet.hosts[unit.host]
         command = access.runtime.log(access.places, unit.name, lines=40, follow=False)

@@ -17,6 +17,7 @@ from PIL import Image
 from tests.integration.conftest import OSTIA, Desk, fleet_text, free_ports, make_desk
 
 GEN = Path(__file__).with_name("xcube_gen.yaml")
+JOB = Path(__file__).parents[2] / "src" / "dask_fleet" / "demo" / "job.py"
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,63 @@ def test_the_demo_can_be_run_again_and_says_what_to_look_at(fleet: Desk) -> None
         assert "dask fleet down" in done.out
         assert (output / "sst.zarr").is_dir()
     assert fleet.all_running()
+
+
+def test_the_same_cube_comes_out_whoever_writes_it(fleet: Desk) -> None:
+    theirs, ours = fleet.directory / "by-workers", fleet.directory / "by-client"
+    first = fleet.call("demo", "--json", "--factor", "3", "--output", str(theirs)).json
+    python = fleet.call("env", "--python").out.strip()
+    words = ["--data", first["input"]["path"], "--output", str(ours), "--factor", "3"]
+    address = fleet.call("env", "--address").out.strip()
+    done = subprocess.run(
+        [python, str(JOB), "--scheduler", address, "--write-here", *words],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, events[-1]
+    result = events[-1]
+    assert (first["written_by"], result["written_by"]) == ("workers", "client")
+    assert all(check["passed"] for check in result["checks"].values())
+    assert all(count > 0 for count in result["tasks_per_worker"].values())
+    chunks = [event for event in events if event["event"] == "progress"]
+    assert chunks[-1]["done"] == chunks[-1]["total"] > 0
+    said = in_the_fleet(
+        fleet,
+        """
+        import sys, xarray
+        one, two = sys.argv[1:]
+        for name in ("sst", "climatology", "trend"):
+            a, b = (xarray.open_zarr(f"{folder}/{name}.zarr") for folder in (one, two))
+            xarray.testing.assert_identical(a.load(), b.load())
+            for variable in a.variables:
+                assert a[variable].encoding["chunks"] == b[variable].encoding["chunks"]
+            print(name)
+        """,
+        str(theirs),
+        str(ours),
+    )
+    assert said.split() == ["sst", "climatology", "trend"]
+
+
+def test_a_shared_directory_gets_the_cube_and_the_output_gets_the_picture(fleet: Desk) -> None:
+    shared, output = fleet.directory / "shared", fleet.directory / "brought"
+    shared.mkdir()
+    words = ("--factor", "2", "--output", str(output), "--shared", str(shared))
+    result = fleet.call("demo", "--json", *words).json
+    assert result["written_by"] == "workers"
+    assert result["output"]["path"] == str(shared / "demo-jobs")
+    assert {path.name for path in shared.iterdir()} == {"demo-jobs"}
+    assert {path.name for path in output.iterdir()} == {"map.png", "result.json"}
+    assert json.loads((output / "result.json").read_text()) == result
+
+    (output / "thesis.txt").write_text("mine")
+    refused = fleet.call("demo", *words, status=10)
+    assert "thesis.txt" in refused.err
+    wrong = fleet.call("demo", "--shared", "relative", status=64)
+    assert "not an absolute path" in wrong.err
 
 
 def test_a_demo_that_fails_says_why_and_leaves_the_fleet_up(fleet: Desk) -> None:

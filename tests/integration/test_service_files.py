@@ -50,4 +50,4 @@ def test_it_would_say_what_is_wrong(tmp_path: Path):
     program.symlink_to("/bin/true")
     text = CASES[0].text(root)
     assert verify(text, path) == ""
-    assert "Unknown key name 'Restrat'" in verify(text.replace("Restart=", "Restrat="), path)
+    assert "'Restrat'" in verify(text.replace("Restart=", "Restrat="), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -18,7 +19,13 @@ import pytest
 import yaml
 
 from dask_fleet.tls.authority import Authority, Credentials
-from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE, dask_configuration
+from dask_fleet.tls.certificates import (
+    CA_FILE,
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    dask_configuration,
+    read_certificate,
+)
 from dask_fleet.tls.client_bundle import client_bundle
 from tests.integration.conftest import eventually
 from tests.integration.test_launch import DEADLINE, Fleet, descendants
@@ -48,7 +55,8 @@ class TlsFleet(Fleet):
         (tls / KEY_FILE).write_bytes(self.host.key.reveal())
         (tls / KEY_FILE).chmod(0o600)
         configuration = directory / "dask.yaml"
-        configuration.write_text(yaml.safe_dump(dict(dask_configuration(str(tls)))))
+        settings = {**dask_configuration(str(tls)), "fleet": {"certificates": {"interval": "50ms"}}}
+        configuration.write_text(yaml.safe_dump(settings))
         for unit in (self.scheduler, self.workers):
             unit["configuration"] = str(configuration)
         self.address = f"tls://127.0.0.1:{self.port}"
@@ -223,6 +231,105 @@ def test_tls_before_1_3(fleet: TlsFleet):
 
 def test_the_fleet_computes_after_all_that(fleet: TlsFleet):
     assert fleet.compute("print(client.submit(sum, [4, 5]).result(timeout=20))") == 9
+
+
+# -- another certificate, while everything runs ---------------------------------------------
+
+
+def shown(fleet: TlsFleet, port: int) -> str:
+    """Return the fingerprint of the certificate that a port shows."""
+    context = ssl.create_default_context(cafile=fleet.ca)
+    context.load_cert_chain(fleet.bundle / "client.pem", fleet.bundle / "client-key.pem")
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as end,
+    ):
+        return hashlib.sha256(end.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def replace(fleet: TlsFleet, name: str, content: bytes) -> None:
+    new = fleet.ca.with_name(f"{name}.new")
+    new.write_bytes(content)
+    new.replace(fleet.ca.with_name(name))
+
+
+def logs(fleet: TlsFleet) -> str:
+    return "".join(one.text() for one in fleet.started)
+
+
+WAITING_JOB = """\
+from distributed import Client, Event
+def wait(number):
+    return Event("go").wait(60) and number
+client = Client()
+waiting = client.map(wait, range(2))
+print("begun", flush=True)
+input()
+Event("go").set()
+print(sum(client.gather(waiting)), sum(client.gather(client.map(abs, range(50)))))
+"""
+
+
+def test_a_renewed_certificate_is_taken_over_by_every_process(fleet: TlsFleet):
+    before = fleet.host
+    after = fleet.authority.renew({"localhost": ("127.0.0.1",)}, now=NOW)["localhost"]
+    old, new = (read_certificate(one.certificate).fingerprint for one in (before, after))
+    ports = every_port(fleet)
+    assert {shown(fleet, port) for port in ports} == {old}
+    pids = {below for one in fleet.started for below in descendants(one.pid)}
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("DASK")}
+    job = subprocess.Popen(
+        [fleet.python, "-c", WAITING_JOB],
+        env={**environ, "DASK_CONFIG": str(fleet.bundle)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "begun\n"
+        # The key comes first, and for a moment it does not belong to the certificate.
+        replace(fleet, KEY_FILE, after.key.reveal())
+        eventually(
+            lambda: logs(fleet).count("is not taken over yet") >= 4,
+            within=DEADLINE,
+            what="scheduler, nannies and both workers see half of a pair",
+        )
+        assert {shown(fleet, port) for port in ports} == {old}
+        replace(fleet, CERTIFICATE_FILE, after.certificate)
+        eventually(
+            lambda: {shown(fleet, port) for port in ports} == {new},
+            within=DEADLINE,
+            what="every port shows the new certificate",
+        )
+        out, _ = job.communicate("\n", timeout=3 * DEADLINE)
+    finally:
+        job.kill()
+        job.wait()
+    assert out == f"1 {sum(range(50))}\n"
+    assert {below for one in fleet.started for below in descendants(one.pid)} == pids
+    until = f"{read_certificate(after.certificate).not_after:%Y-%m-%d}"
+    taken = [line for line in logs(fleet).splitlines() if "took over" in line]
+    assert len(taken) == 4
+    assert all(line.endswith(f"which holds until {until}") for line in taken)
+    fleet.host = after
+
+
+def test_one_of_another_authority_is_not_taken_over(fleet: TlsFleet):
+    other = Authority(fleet.directory / "s3", "tls").ensure({"localhost": ("127.0.0.1",)}, now=NOW)
+    said = logs(fleet).count("certificate verify failed")
+    replace(fleet, KEY_FILE, other["localhost"].key.reveal())
+    replace(fleet, CERTIFICATE_FILE, other["localhost"].certificate)
+    eventually(
+        lambda: logs(fleet).count("certificate verify failed") >= said + 4,
+        within=DEADLINE,
+        what="every process refuses it",
+    )
+    mine = read_certificate(fleet.host.certificate).fingerprint
+    assert {shown(fleet, port) for port in every_port(fleet)} == {mine}
+    assert fleet.compute("print(client.submit(sum, [4, 5]).result(timeout=20))") == 9
+    replace(fleet, KEY_FILE, fleet.host.key.reveal())
+    replace(fleet, CERTIFICATE_FILE, fleet.host.certificate)
 
 
 # -- nothing secret is seen --------------------------------------------------------------

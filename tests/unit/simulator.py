@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from dask_fleet.actions import (
     Action,
@@ -32,6 +32,7 @@ from dask_fleet.layout import Layout, lay_out
 from dask_fleet.observed import HostObserved, ProcessRecord, RuntimeObserved, UnitObserved
 from dask_fleet.places import Places
 from dask_fleet.planner import plan_down, plan_up
+from dask_fleet.runtimes.base import Runtime
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
 from dask_fleet.spec import parse
 from dask_fleet.target import HostTarget, ManagedFile
@@ -77,8 +78,9 @@ def target_of(
     launcher: Mapping[str, bytes] = LAUNCHER,
     environment: Environment = ENVIRONMENT,
     places: Places = PLACES,
+    runtime: Runtime = RUNTIME,
 ) -> HostTarget:
-    return host_target(layout_of(spec), HOST, environment, places, RUNTIME, launcher)
+    return host_target(layout_of(spec), HOST, environment, places, runtime, launcher)
 
 
 @dataclass
@@ -93,7 +95,7 @@ class Running:
     def digest(self) -> str:
         """As the launcher records it (`fleet_status.base_record`)."""
         own = str(json.loads(self.unit_file)["digest"])
-        found = re.search(r'DASK_FLEET_DIGEST="(\w+)"', self.definition.decode())
+        found = re.search(r'DASK_FLEET_DIGEST="?(\w+)"', self.definition.decode())
         assert found is not None
         return own if found[1] == own else f"{found[1]}+{own}"
 
@@ -110,6 +112,9 @@ class Supervisord:
 class SimulatedHost:
     """What is on a host, and what actions and accidents do to it."""
 
+    runtime: ClassVar[Runtime] = RUNTIME
+    places: ClassVar[Places] = PLACES
+
     files: dict[str, ManagedFile] = field(default_factory=dict[str, ManagedFile])
     environments: set[str] = field(default_factory=set[str])
     supervisord: Supervisord | None = None
@@ -121,17 +126,6 @@ class SimulatedHost:
     # What is asked.
 
     def observe(self) -> HostObserved:
-        daemon = self.supervisord
-        units: dict[str, UnitObserved] = {}
-        if daemon is not None and not daemon.silent:
-            for name in daemon.definitions:
-                running = self.processes.get(name)
-                units[name] = UnitObserved(
-                    name,
-                    "running" if running else self.states.get(name, "stopped"),  # type: ignore[arg-type]
-                    running.pid if running else 0,
-                    f"pid {running.pid}" if running else "Not started",
-                )
         return HostObserved(
             host=HOST,
             facts={"clock": "1000"},
@@ -147,19 +141,33 @@ class SimulatedHost:
                 )
                 for name, running in self.processes.items()
             },
-            runtime=RuntimeObserved(
-                alive=daemon is not None and not daemon.silent,
-                pid=daemon.pid if daemon else 0,
-                units=units,
-            ),
+            runtime=self._runtime(),
             listeners=(),
         )
 
+    def _runtime(self) -> RuntimeObserved:
+        daemon = self.supervisord
+        units: dict[str, UnitObserved] = {}
+        if daemon is not None and not daemon.silent:
+            for name in daemon.definitions:
+                running = self.processes.get(name)
+                units[name] = UnitObserved(
+                    name,
+                    "running" if running else self.states.get(name, "stopped"),  # type: ignore[arg-type]
+                    running.pid if running else 0,
+                    f"pid {running.pid}" if running else "Not started",
+                )
+        return RuntimeObserved(
+            alive=daemon is not None and not daemon.silent,
+            pid=daemon.pid if daemon else 0,
+            units=units,
+        )
+
     def plan(self, target: HostTarget) -> Plan:
-        return plan_up([target], {HOST: self.observe()}, {HOST: RUNTIME})
+        return plan_up([target], {HOST: self.observe()}, {HOST: self.runtime})
 
     def plan_down(self) -> Plan:
-        return plan_down({HOST: self.observe()}, {HOST: RUNTIME}, {HOST: PLACES})
+        return plan_down({HOST: self.observe()}, {HOST: self.runtime}, {HOST: self.places})
 
     def differs_from(self, target: HostTarget) -> list[str]:
         """Return what a person who looked very closely would find wrong; no plan can see it all."""
@@ -172,12 +180,12 @@ class SimulatedHost:
         daemon = self.supervisord
         if daemon is None or daemon.silent:
             return [*wrong, "no supervisord"]
-        if daemon.configuration != content[f"{PLACES.deployed}/supervisord.conf"]:
+        if daemon.configuration != content[f"{self.places.deployed}/supervisord.conf"]:
             wrong.append("supervisord runs on another configuration")
         if set(self.processes) != {unit.name for unit in target.units}:
             wrong.append(f"runs {sorted(self.processes)}")
         for unit in target.units:
-            definition = content[f"{PLACES.deployed}/programs/{unit.name}.conf"]
+            definition = content[f"{self.places.deployed}/programs/{unit.name}.conf"]
             running = self.processes.get(unit.name)
             if running is not None:
                 if running.unit_file != content[unit.path]:
@@ -273,10 +281,10 @@ class SimulatedHost:
         return self.pids
 
     def _content(self, name: str) -> bytes:
-        return self.files[f"{PLACES.deployed}/{name}"].content
+        return self.files[f"{self.places.deployed}/{name}"].content
 
     def _programs(self) -> dict[str, bytes]:
-        start = f"{PLACES.deployed}/programs/"
+        start = f"{self.places.deployed}/programs/"
         return {
             path.removeprefix(start).removesuffix(".conf"): file.content
             for path, file in self.files.items()
@@ -300,7 +308,7 @@ class SimulatedHost:
 
     def start_again(self, name: str) -> None:
         """Let supervisord start a unit again, from whatever files lie there now."""
-        unit_file = self.files.get(f"{PLACES.deployed}/units/{name}.json")
+        unit_file = self.files.get(f"{self.places.deployed}/units/{name}.json")
         known = self.supervisord is not None and name in self.supervisord.definitions
         if known and unit_file and parsed(unit_file.content).get("release") in self.environments:
             self._start(name)
@@ -311,12 +319,12 @@ class SimulatedHost:
             self.states[name] = state
 
     def edit(self, name: str, content: bytes = b"edited\n") -> None:
-        path = f"{PLACES.deployed}/{name}"
+        path = f"{self.places.deployed}/{name}"
         if path in self.files:
             self.files[path] = ManagedFile(path, content)
 
     def add(self, name: str, content: bytes = b"stray\n") -> None:
-        path = f"{PLACES.deployed}/{name}"
+        path = f"{self.places.deployed}/{name}"
         self.files[path] = ManagedFile(path, content)
         self.exists = True
 

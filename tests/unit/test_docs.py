@@ -153,7 +153,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_that_a_page_shows_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for name, rest in re.findall(r"\bdask[ -]fleet ([a-z]+)\b([^\n`|;)\"']*)", text):
+    for name, rest in re.findall(r"\bdask[ -]fleet ([a-z-]+)\b([^\n`|;)\"']*)", text):
         if name not in COMMANDS:
             # Prose, such as "dask-fleet is"; in a block of code it would be a mistake.
             assert not any(f"dask fleet {name}" in block for block in fenced(text, "sh")), name
@@ -161,7 +161,8 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
         command = fleet.get_command(CONTEXT, name)
         assert command is not None
         known = {option for param in command.get_params(CONTEXT) for option in param.opts}
-        used = set(re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest))
+        own = rest.partition(" -- ")[0]  # what follows is another program's
+        used = set(re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", own))
         assert used <= known | {"--help"}, f"dask fleet {name}{rest}"
 
 

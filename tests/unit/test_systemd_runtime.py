@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from dask_fleet.command import UNBOUNDED
 from dask_fleet.desired import host_target
 from dask_fleet.layout import lay_out
-from dask_fleet.observed import RuntimeObserved, UnitObserved
+from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
 from dask_fleet.runtimes.systemd import SystemdRuntime
 from dask_fleet.runtimes.systemd_service import NANNY_MEMORY, STOP_SECONDS, service_file
@@ -206,7 +206,7 @@ UNKNOWN = "systemd has no definition of it in mind"
 UP = "active (running), success"
 
 # Name without "dask-workers-", state, pid, detail, fault; "forgotten" is not there any more.
-RECORDED = [
+RECORDED: list[tuple[str, UnitState, int, str, str]] = [
     ("crashing", "crashing", 0, "activating (auto-restart), exit-code, last exit status 1", ""),
     ("disabled", "running", 273, UP, DISABLED),
     ("dropin", "running", 274, UP, ""),
@@ -224,7 +224,7 @@ def test_a_recorded_answer_of_units_in_every_state():
     assert (seen.alive, seen.prepared, seen.privileged) == (True, True, True)
     assert list(seen.units.values()) == [
         UnitObserved("dask-scheduler", "running", 271, UP),
-        *(UnitObserved(f"dask-workers-{name}", *rest) for name, *rest in RECORDED),
+        *(replace(UnitObserved(*one), name=f"dask-workers-{one[0]}") for one in RECORDED),
     ]
 
 

@@ -33,6 +33,7 @@ CHECKS: Mapping[str, str] = {
     "files": "processes may open as many files as they need",
     "names": "names resolve, and alike on every host",
     "distance": "the scheduler is near every host",
+    "certificates": "certificates hold, and for a month at least",
     "systemd": "systemd is there and well on every host that needs it",
 }
 """Every check, and what is true when it has found nothing."""

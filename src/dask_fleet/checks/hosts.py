@@ -6,8 +6,10 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from dask_fleet.checks.certificates import certificate_findings
 from dask_fleet.checks.findings import Examined, Finding
 from dask_fleet.spec.ranges import fold
+from dask_fleet.wheels.interpreters import choose, missing_python, unsuitable
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
@@ -62,7 +64,7 @@ def host_findings(
         yield from _files(layout, host)
         yield from _distance(layout, host)
         yield from _systemd(layout, host)
-        # A certificate near its expiry belongs here, as soon as a look tells of certificates.
+        yield from certificate_findings(layout, host.seen)
     yield from _names(layout, hosts)
 
 
@@ -118,8 +120,15 @@ def _versions(environment: Environment, hosts: Sequence[Examined]) -> Iterator[F
                     "`dask fleet up` makes them the same",
                 )
     for one in hosts:
-        fits = _within(environment.python, one.answer.python) or one.answer.other_python
-        if not fits and environment.digest not in one.seen.environments:
+        if environment.digest not in one.seen.environments:
+            yield from _interpreters(environment, one)
+
+
+def _interpreters(environment: Environment, one: Examined) -> Iterator[Finding]:
+    """Yield why the environment cannot be made on a host, by what `up` would refuse it for."""
+    software = one.seen.software
+    if software is None:  # this machine, where uv brings along a Python that is missing
+        if not (_within(environment.python, one.answer.python) or one.answer.other_python):
             yield Finding(
                 "versions",
                 "note",
@@ -128,6 +137,14 @@ def _versions(environment: Environment, hosts: Sequence[Examined]) -> Iterator[F
                 f"if no other can be shipped, install python{environment.python}, or declare"
                 " `environment: {python: ...}` with a version that all hosts have",
             )
+        return
+    errors = [unsuitable(one.host, software)]
+    if choose(software.interpreters, environment.python) is None:
+        errors.append(missing_python(one.host, environment.python, software.interpreters))
+    for error in errors:
+        if error is not None:
+            fault = error.message.removeprefix(f"{one.host}: ")
+            yield Finding("versions", "error", one.host, fault, error.remedy)
 
 
 def _within(declared: str, version: str) -> bool:
@@ -230,7 +247,17 @@ def _distance(layout: Layout, one: Examined) -> Iterator[Finding]:
 
 def _systemd(layout: Layout, one: Examined) -> Iterator[Finding]:
     state = one.answer.systemd
-    if layout.hosts[one.host].runtime != "systemd" or state == "running":
+    if layout.hosts[one.host].runtime != "systemd":
+        return
+    if not one.seen.runtime.privileged:
+        yield Finding(
+            "systemd",
+            "error",
+            one.host,
+            "units need root, and commands there do not run as root",
+            "log in as root (`ssh: {user: root}`) or with sudo (`ssh: {sudo: true}`)",
+        )
+    if state == "running":
         return
     if state == "degraded":
         yield Finding(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["demo_command"]
 
 
+def _absolute(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.startswith("/"):
+        raise click.BadParameter(f"{value} is not an absolute path")
+    return value
+
+
 @click.command("demo")
 @file_option
 @timeout_option
@@ -32,7 +40,15 @@ __all__ = ["demo_command"]
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Directory of cube and picture. Default: demo in the platform's place for user data.",
+    help="Directory of cube and picture; of picture and result.json if the cube is elsewhere."
+    " Default: demo, or demo-NAME for a fleet behind SSH, in the platform's place for user data.",
+)
+@click.option(
+    "--shared",
+    metavar="DIRECTORY",
+    callback=_absolute,
+    help="A directory that all hosts share, such as NFS: workers write the cube there. That they"
+    " all see the same one is checked first.",
 )
 @click.option(
     "--factor",
@@ -42,7 +58,12 @@ __all__ = ["demo_command"]
 @click.option("--json", "json_", is_flag=True, help="Print the result as JSON, and nothing else.")
 @reports_errors
 def demo_command(
-    file: Path | None, timeout: float, output: Path | None, factor: int | None, json_: bool
+    file: Path | None,
+    timeout: float,
+    output: Path | None,
+    shared: str | None,
+    factor: int | None,
+    json_: bool,
 ) -> None:
     """Make a real data cube on the fleet, verify it, draw it.
 
@@ -51,13 +72,20 @@ def demo_command(
     in Zarr with climatology, anomaly and trend, as xcube wants them. It verifies them with xcube
     and against plain numpy at a sample of points, and draws a map. It can be run again; only the
     first run needs a network.
+
+    On a fleet behind SSH the job runs on the scheduler's host as the fleet's user; picture and
+    result are brought back. Its workers share no disk: unless --shared names a directory that
+    they do share, results go back to the job, which writes the cube on the scheduler's host,
+    where it stays until the next demo or `down`.
     """
     from dask_fleet import this_machine
-    from dask_fleet.demonstration import fetch_data, run_job
+    from dask_fleet.demonstration import fetch_data, run_job, runs_here
+    from dask_fleet.errors import together
     from dask_fleet.transports.local import LocalTransport
 
     fleet = load_fleet(file)
-    place = (output or Path(this_machine.data_root()) / "demo").absolute()
+    name = "demo" if runs_here(fleet) else f"demo-{fleet.layout.name}"
+    place = (output or Path(this_machine.data_root()) / name).absolute()
 
     async def everything() -> dict[str, Any]:
         here = LocalTransport("this machine")
@@ -69,14 +97,18 @@ def demo_command(
                         show_plan(fleet.layout.name, plan)
                 return True
 
-            await fleet.up(confirm=confirm, sink=progress, timeout=timeout)
-            data = await fetch_data(here, this_machine.data_root(), fleet.interpreter)
+            upped = await fleet.up(confirm=confirm, sink=progress, timeout=timeout)
+            if upped.failures:
+                raise together(upped.failures.values())
+            data = await fetch_data(here, this_machine.data_root(), sys.executable)
         result: dict[str, Any] = {}
         with _JobProgress(quiet=json_) as shown:
-            async for event in run_job(fleet, here, data, place, factor):
-                shown(event)
-                if event["event"] == "result":
-                    result = event
+            job = run_job(fleet, here, data, place, factor=factor, shared=shared)
+            async with contextlib.aclosing(job) as events:
+                async for event in events:
+                    shown(event)
+                    if event["event"] == "result":
+                        result = event
         return result
 
     result = run(fleet, everything())
@@ -150,6 +182,7 @@ def _show(fleet: Fleet, result: dict[str, Any]) -> None:
         ["input", f"{result['input']['path']} ({size(result['input']['bytes'])})"],
         ["cubes", f"{cubes}: {shape} in chunks of {chunks}"],
         ["output", written],
+        ["written", _way(result)],
         [
             "seconds",
             f"{result['seconds']:.1f}, {result['stages']['compute']:.1f} of them computing",
@@ -157,7 +190,7 @@ def _show(fleet: Fleet, result: dict[str, Any]) -> None:
         ["speed", f"{result['mb_per_s']:.0f} MB/s of results"],
         ["tasks", ", ".join(f"{name} {n}" for name, n in tasks.items())],
         ["verified", ", ".join(f"by {name}" for name, check in checks.items() if check["passed"])],
-        ["files", result["output"]["path"]],
+        ["files", _where(fleet, result)],
         ["picture", result["picture"]],
         ["dashboard", fleet.layout.dashboard_url],
     ]
@@ -177,3 +210,21 @@ def _show(fleet: Fleet, result: dict[str, Any]) -> None:
         "The fleet stays up. Look at it: dask fleet status, dask fleet open."
         " Stop it: dask fleet down."
     )
+
+
+def _way(result: dict[str, Any]) -> str:
+    """Say which way the values of the cube took to the disk."""
+    if result["written_by"] == "client":
+        return f"by the job on {result['host']}: workers share no disk, results came back to it"
+    if result["shared"]:
+        return f"by the workers into {result['shared']}, which all their hosts share"
+    return "by the workers"
+
+
+def _where(fleet: Fleet, result: dict[str, Any]) -> str:
+    """Say where the cube is; on hosts, that is something that stays behind."""
+    path = result["output"]["path"]
+    if result["shared"]:
+        return f"{path} on all hosts; it stays there"
+    access = fleet.scheduler_access
+    return f"{path} on {result['host']}; `down` removes it" if access.remote else path

@@ -26,8 +26,9 @@ from dask_fleet.errors import EXIT_CHANGES, FleetError, together
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
-    from dask_fleet.fleet import Fleet, Upped
+    from dask_fleet.fleet import Fleet
     from dask_fleet.observer import Sight
+    from dask_fleet.outcomes import Upped
 
 __all__ = ["down_command", "plan_command", "restart_command", "up_command"]
 
@@ -165,16 +166,22 @@ def _say_up(fleet: Fleet, done: Upped) -> None:
 
 @click.command("restart")
 @click.argument("names", nargs=-1)
+@click.option(
+    "--rolling", is_flag=True, help="Workers only, one host after another, waiting for each."
+)
 @file_option
 @yes_option
 @timeout_option
 @reports_errors
-def restart_command(names: tuple[str, ...], file: Path | None, yes: bool, timeout: float) -> None:
+def restart_command(
+    names: tuple[str, ...], rolling: bool, file: Path | None, yes: bool, timeout: float
+) -> None:
     """Restart processes, all or by NAME, and wait until they are registered again.
 
     All workers of one group on one host are one unit and restart together; what they hold in
     memory is computed again by the scheduler if a client still wants it. A client whose
-    scheduler restarts loses its futures.
+    scheduler restarts loses its futures. With --rolling the scheduler stays, and the workers of a
+    host restart when those of the host before are registered again.
     """
     fleet = load_fleet(file)
     with Progress(several=len(fleet.hosts) > 1) as progress:
@@ -184,11 +191,14 @@ def restart_command(names: tuple[str, ...], file: Path | None, yes: bool, timeou
                 return _confirm(fleet, plan, "Restart?", yes=yes, json_=False)
 
         done = run(
-            fleet, fleet.restart(frozenset(names), confirm=confirm, sink=progress, timeout=timeout)
+            fleet,
+            fleet.restart(
+                frozenset(names), confirm=confirm, sink=progress, timeout=timeout, rolling=rolling
+            ),
         )
     if done.declined:
         click.echo("nothing was changed")
-    else:
+    elif not rolling or not done.failures:
         click.echo(f"fleet {fleet.layout.name}: restarted in {done.seconds:.1f} s")
     _report_failures(done)
 

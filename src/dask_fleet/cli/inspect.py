@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,11 @@ from dask_fleet.errors import FleetError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dask_fleet.fleet import Fleet, Status
+    from dask_fleet.fleet import Fleet
     from dask_fleet.inventory import Row
+    from dask_fleet.layout import Host
+    from dask_fleet.observed import HostObserved
+    from dask_fleet.outcomes import Status
 
 __all__ = ["env_command", "logs_command", "open_command", "status_command"]
 
@@ -81,6 +84,10 @@ def status_command(file: Path | None, json_: bool, watch: bool) -> None:
     for row in status.rows:
         if row.fault and row.state == "wrong":
             click.echo(f"{row.name}: {row.fault}")
+    if fleet.layout.tls:
+        from dask_fleet.tls.expiry import certificates_on, in_words
+
+        click.echo(in_words(certificates_on(status.hosts)))
 
 
 def _watch(fleet: Fleet) -> None:
@@ -171,6 +178,8 @@ def _duration(seconds: float | None) -> str:
 
 
 def _value(fleet: Fleet, status: Status) -> dict[str, Any]:
+    from dask_fleet.tls.expiry import certificates_on
+
     layout = fleet.layout
     return {
         "fleet": layout.name,
@@ -178,10 +187,37 @@ def _value(fleet: Fleet, status: Status) -> dict[str, Any]:
         "dashboard": layout.dashboard_url,
         "environment": fleet.environment.digest,
         "scheduler_answers": status.answers,
+        "hosts": [
+            _host(layout.hosts[name], status.hosts.get(name))
+            for name in layout.hosts
+            if name in status.hosts or name in status.failures
+        ],
         "processes": [
             dataclasses.asdict(row) | {"ports": dict(row.ports), "versions": dict(row.versions)}
             for row in status.rows
         ],
+        "certificates": [one.value for one in certificates_on(status.hosts)],
+    }
+
+
+def _host(host: Host, seen: HostObserved | None) -> dict[str, Any]:
+    """Return what is known of a host; sizes in bytes, times in seconds since the epoch."""
+    facts: Mapping[str, str] = seen.facts if seen else {}
+    kib = {
+        name: int(facts[f"{name}_kib"]) * 1024 if f"{name}_kib" in facts else None
+        for name in ("memory", "memory_available", "disk_free", "environments_free")
+    }
+    return {
+        "name": host.name,
+        "address": host.address,
+        "external": host.external,
+        "runtime": host.runtime,
+        "reachable": seen is not None,
+        "os": facts.get("os"),
+        "kernel": facts.get("kernel"),
+        "cpus": int(facts["cpus"]) if "cpus" in facts else None,
+        **kib,
+        "booted": float(facts["boot_time"]) if "boot_time" in facts else None,
     }
 
 

@@ -89,10 +89,13 @@ def ssh_command(host: str, command: Sequence[str], file: Path | None) -> None:
       dask fleet ssh dask-worker-0002
       dask fleet ssh dask-worker-0002 uptime
     """
+    from dask_fleet.assembly import ssh_entry
     from dask_fleet.login import ssh_arguments
 
     declared = load_declared(file)
-    arguments = ssh_arguments(declared.layout, declared.spec, host)
+    arguments = ssh_arguments(
+        declared.layout, declared.spec, host, lambda: ssh_entry(declared, host)
+    )
     sys.stdout.flush()
     try:
         os.execvp("ssh", ["ssh", *arguments, *command])  # noqa: S606, S607 - the user's own ssh

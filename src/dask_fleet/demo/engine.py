@@ -7,7 +7,11 @@ else, and both report when a chunk of the result has been written.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.base
@@ -15,6 +19,8 @@ from blocks import ByValue
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
 __all__ = ["ClusterEngine", "Engine", "JobError", "ThreadEngine"]
 
@@ -41,12 +47,16 @@ class JobError(Exception):
 class Engine(Protocol):
     """What the job needs of a place to compute."""
 
-    def check_folder(self, folder: Path) -> None:
-        """Raise `JobError` unless every worker sees the folder."""
+    def strangers(self, folder: Path) -> dict[str, str]:
+        """Return the workers that cannot write into the folder as we see it, and why."""
         ...
 
     def run(self, writes: Iterable[Any], progress: Progress) -> None:
         """Compute the writes, and report (chunks written, chunks in all)."""
+        ...
+
+    def blocks(self, arrays: list[Any]) -> Iterator[list[np.ndarray]]:
+        """Compute arrays of the same blocks along their last axis; yield them block by block."""
         ...
 
     def tasks_per_worker(self) -> dict[str, int]:
@@ -85,6 +95,29 @@ def prepare(writes: Iterable[Any]) -> tuple[dict[Any, Any], list[Any], list[Any]
         graph.update(write.__dask_graph__())
         finals.extend(write.__dask_keys__())
     return graph, chunk_keys(graph, finals), finals
+
+
+SIGN = ".seen-by"
+"""Begins the names of the files by which this process and the workers find that they see the
+same folder."""
+
+
+def visit(folder: str, token: str, dask_worker: Any) -> str:
+    """Say why this worker cannot use the folder that bears the token; runs on a worker."""
+    import getpass
+    from pathlib import Path
+
+    above = Path(folder).parent
+    try:
+        if not above.is_dir():
+            return f"there is no directory {above}"
+        sign = Path(folder, SIGN)
+        if not sign.is_file() or sign.read_text(encoding="ascii") != token:
+            return f"its {above} is not the same directory as the one where the job runs"
+        Path(folder, f"{SIGN}-{dask_worker.name}").write_text(token, encoding="ascii")
+    except OSError as error:
+        return f"user {getpass.getuser()} may not use {error.filename}: {error.strerror}"
+    return ""
 
 
 def executed(dask_worker: Any) -> tuple[str, int]:
@@ -138,43 +171,60 @@ class ClusterEngine:
             ) from error
         self._before = self._counts()
 
-    def check_folder(self, folder: Path) -> None:
-        """Raise `JobError` unless every worker sees the folder, because workers write into it."""
-        seen = self._client.run(os.path.isdir, str(folder))
-        blind = sorted(address for address, there in seen.items() if there is not True)
-        if blind:
-            raise JobError(
-                f"workers do not see {folder}: {', '.join(blind)}",
-                "give --output a folder that is shared by all hosts of the fleet",
-            )
+    def strangers(self, folder: Path) -> dict[str, str]:
+        """Return the workers that cannot write into the folder as we see it, and why.
+
+        Each worker reads a sign that was written here and writes one that is then looked for
+        here, so that folders that are merely alike are told from one that is shared.
+        """
+        token = secrets.token_hex(16)
+        (folder / SIGN).write_text(token, encoding="ascii")
+        said = self._client.run(ByValue(visit), str(folder), token, on_error="return")
+        names = {address: name for address, (name, _) in self._counts().items()}
+        faults: dict[str, str] = {}
+        for address, fault in said.items():
+            name = names.get(address, str(address))
+            sign = folder / f"{SIGN}-{name}"
+            if not fault and not sign.is_file():
+                fault = f"what it writes into {folder.parent} does not arrive"
+            if fault:
+                faults[name] = str(fault)
+            sign.unlink(missing_ok=True)
+        (folder / SIGN).unlink()
+        return dict(sorted(faults.items()))
 
     def run(self, writes: Iterable[Any], progress: Progress) -> None:
         """Submit everything at once; each written chunk is a future that reports itself."""
         from distributed import as_completed
-        from distributed.scheduler import KilledWorker
 
         graph, chunks, finals = prepare(writes)
         futures = self._client.get(graph, chunks + finals, sync=False)
         last = set(map(id, futures[len(chunks) :]))
         done = 0
         progress(0, len(chunks))
-        try:
+        with _explained():
             for future in as_completed(futures):
-                if future.status == "cancelled":
-                    raise JobError(
-                        "the scheduler went away while the job ran",
-                        "see `dask fleet status`; when all workers are back, run it again",
-                    )
-                if future.status == "error":
-                    raise future.exception()
+                future.result()
                 if id(future) not in last:
                     done += 1
                     progress(done, len(chunks))
-        except KilledWorker as error:
-            raise JobError(
-                f"workers died again and again on one task: {error}",
-                "give the workers more memory, or this job a smaller --factor",
-            ) from error
+
+    def blocks(self, arrays: list[Any]) -> Iterator[list[np.ndarray]]:
+        """Compute two blocks for each thread of the workers at a time, and yield them in order.
+
+        Results that wait for the client lie in the workers' memory; so does what they have not
+        yet been asked to forget. Both are bounded by that number.
+        """
+        ahead = 2 * sum(self._client.nthreads().values())
+        waiting: deque[Any] = deque()
+        with _explained():
+            for number in range(len(arrays[0].chunks[-1])):
+                parts = [array.blocks[..., number] for array in arrays]
+                waiting.append(self._client.compute(parts))
+                if len(waiting) == ahead:
+                    yield self._client.gather(waiting.popleft())
+            while waiting:
+                yield self._client.gather(waiting.popleft())
 
     def tasks_per_worker(self) -> dict[str, int]:
         """Return what the workers counted since this engine connected.
@@ -204,14 +254,34 @@ class ClusterEngine:
         }
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what the ends of a computation mean that are the cluster's and not the job's."""
+    from distributed.scheduler import KilledWorker
+
+    try:
+        yield
+    except CancelledError as error:
+        raise JobError(
+            "the scheduler went away while the job ran",
+            "see `dask fleet status`; when all workers are back, run it again",
+        ) from error
+    except KilledWorker as error:
+        raise JobError(
+            f"workers died again and again on one task: {error}",
+            "give the workers more memory, or this job a smaller --factor",
+        ) from error
+
+
 class ThreadEngine:
     """One process with Dask's threaded scheduler, one thread for each core."""
 
     def __init__(self) -> None:
         self._tasks = 0
 
-    def check_folder(self, folder: Path) -> None:
-        """Do nothing: whoever made the folder sees it."""
+    def strangers(self, folder: Path) -> dict[str, str]:  # noqa: ARG002
+        """Return nothing: whoever made the folder sees it."""
+        return {}
 
     def run(self, writes: Iterable[Any], progress: Progress) -> None:
         """Compute with threads; a callback of Dask reports each chunk."""
@@ -231,6 +301,19 @@ class ThreadEngine:
 
         with Callback(posttask=finished):
             dask.threaded.get(graph, finals, num_workers=os.cpu_count())
+
+    def blocks(self, arrays: list[Any]) -> Iterator[list[np.ndarray]]:
+        """Compute with threads, one block after the other."""
+        from dask.callbacks import Callback
+
+        def finished(*_: Any) -> None:
+            self._tasks += 1
+
+        for number in range(len(arrays[0].chunks[-1])):
+            parts = [array.blocks[..., number] for array in arrays]
+            with Callback(posttask=finished):
+                block = list(dask.base.compute(*parts, scheduler="threads"))
+            yield block
 
     def tasks_per_worker(self) -> dict[str, int]:
         """Return the tasks of this process."""

@@ -7,6 +7,8 @@ On standard output it writes one JSON object a line, and nothing else:
     A stage begins: connect, open, compute, verify, picture, publish.
 ``{"event": "progress", "done": n, "total": n}``
     So many of the chunks of the result are written.
+``{"event": "folder", "path": ...}``
+    Where the unfinished result lies, for whoever has to kill the job.
 ``{"event": "result", ...}``
     The end of a good run, see `Job.run`.
 ``{"event": "error", "message": ..., "remedy": ...}``
@@ -25,7 +27,7 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -41,6 +43,11 @@ LARGEST_FACTOR = 40
 """With more, a block and its intermediates no longer fit a worker of 1 GiB."""
 
 POINTS = 400
+
+SHARED_REMEDY = (
+    "mount one directory (NFS or the like) at this path on all hosts and let the fleet's user"
+    " write there, or leave --shared out: results then come back to the job, which writes them"
+)
 
 PROGRESS_INTERVAL = 0.1
 
@@ -86,6 +93,9 @@ def parser() -> Parser:
     where.add_argument("--local-cluster", type=int, metavar="N", help="N processes of one thread")
     result.add_argument("--data", type=Path, required=True, help="ostia_monthly.nc")
     result.add_argument("--output", type=Path, required=True, help="folder of the result")
+    result.add_argument("--shared", type=Path, metavar="FOLDER", help="all hosts have to see it")
+    result.add_argument("--write-here", action="store_true", help="workers write nothing")
+    result.add_argument("--hosts", type=json.loads, default={}, help="host of each worker, JSON")
     result.add_argument("--factor", type=int, default=DEFAULT_FACTOR, help="default: %(default)s")
     result.add_argument("--seed", type=int, default=2006, help="of the points that are checked")
     return result
@@ -119,7 +129,8 @@ class Job:
         """Do everything, and report the result.
 
         The result says ``input`` and ``output`` (path, bytes), ``cubes`` (path, variables, shape,
-        chunks), ``seconds`` (all, with imports and connecting), ``stages`` (seconds of each),
+        chunks), ``written_by`` (``workers``, or ``client`` for this process), ``seconds`` (all,
+        with imports and connecting), ``stages`` (seconds of each),
         ``mb_per_s`` (uncompressed bytes of all variables per second of the stage compute, in
         millions), ``uncompressed_bytes``, ``tasks_per_worker``, ``checks`` and ``picture``.
         """
@@ -129,7 +140,9 @@ class Job:
         from folder import output_folder
 
         data = arguments.data.expanduser().resolve()
-        output = arguments.output.expanduser().resolve()
+        output = arguments.output.expanduser()
+        # A link means on each host what that host says, so a shared path is taken as it is given.
+        output = output.absolute() if arguments.shared is not None else output.resolve()
         if not data.is_file():
             raise JobError(f"there is no file {data}", "give --data the path of ostia_monthly.nc")
         if not 2 <= arguments.factor <= LARGEST_FACTOR:
@@ -138,7 +151,13 @@ class Job:
             )
         if arguments.local_cluster is not None and arguments.local_cluster < 1:
             raise JobError("--local-cluster needs at least one process", "give 1 or more")
+        if arguments.shared is not None and not arguments.shared.is_dir():
+            raise JobError(
+                f"there is no directory {arguments.shared} on the host where the job runs",
+                SHARED_REMEDY,
+            )
         with output_folder(output) as folder:
+            self.events.emit("folder", path=str(folder.path))
             with self.stage("connect", "Connecting to the scheduler"):
                 engine = self._engine()
             try:
@@ -167,8 +186,10 @@ class Job:
         from check import check_numpy, check_xcube
         from cube import build, encoding, fine_grid, read_source
         from engine import JobError
+        from writing import begin, write_here
 
-        engine.check_folder(folder)
+        if not self.arguments.write_here:
+            self._check_folder(engine, folder)
         with self.stage("open", f"Reading {data.name}"):
             try:
                 source = read_source(data)
@@ -181,35 +202,28 @@ class Job:
         paths = {name: folder / f"{name}.zarr" for name in cubes}
         size = sum(v.nbytes for cube in cubes.values() for v in cube.data_vars.values())
         with self.stage("compute", "Resampling, climatology, anomaly and trend"):
-            writes = [
-                # Version 2 of zarr is what xcube writes and what every reader reads.
-                cube.to_zarr(
-                    paths[name],
-                    mode="w",
-                    compute=False,
-                    encoding=encoding(cube),
-                    zarr_format=2,
-                    consolidated=True,
-                )
-                for name, cube in cubes.items()
-            ]
-            engine.run(writes, self.events.progress)
+            writes = begin(cubes, paths)
+            if self.arguments.write_here:
+                write_here(engine, cubes, paths, self.events.progress)
+            else:
+                engine.run(writes, self.events.progress)
         tasks = engine.tasks_per_worker()
-        with self.stage("verify", "Verifying with xcube and with plain numpy"):
-            checks = {
-                "xcube": check_xcube(paths),
-                "numpy": check_numpy(data, paths, POINTS, self.arguments.seed),
-            }
-        wrong = [name for name, check in checks.items() if not check["passed"]]
-        if wrong:
-            raise JobError(
-                f"the cube is wrong, says {' and '.join(wrong)}: {json.dumps(checks)}",
-                "this is a fault of the job or of its environment; please report it",
-            )
-        with self.stage("picture", "Drawing the map"):
-            from picture import draw
+        with self._reading():
+            with self.stage("verify", "Verifying with xcube and with plain numpy"):
+                checks = {
+                    "xcube": check_xcube(paths),
+                    "numpy": check_numpy(data, paths, POINTS, self.arguments.seed),
+                }
+            wrong = [name for name, check in checks.items() if not check["passed"]]
+            if wrong:
+                raise JobError(
+                    f"the cube is wrong, says {' and '.join(wrong)}: {json.dumps(checks)}",
+                    "this is a fault of the job or of its environment; please report it",
+                )
+            with self.stage("picture", "Drawing the map"):
+                from picture import draw
 
-            draw(paths, folder / "map.png")
+                draw(paths, folder / "map.png")
         first = next(iter(cubes["sst"].data_vars))
         described = [
             _describe(name, paths[name], encoding(cube), cube) for name, cube in cubes.items()
@@ -219,11 +233,32 @@ class Job:
             "shape": list(cubes["sst"][first].shape),
             "chunks": described[0]["chunks"],
             "cubes": described,
+            "written_by": "client" if self.arguments.write_here else "workers",
             "uncompressed_bytes": int(size),
             "mb_per_s": round(size / 1e6 / self.seconds["compute"], 1),
             "tasks_per_worker": tasks,
             "checks": checks,
         }
+
+    def _reading(self) -> AbstractContextManager[Any]:
+        """Read the cubes where they can be read: on the cluster only if its workers see them."""
+        import dask.config
+
+        return dask.config.set(scheduler="threads") if self.arguments.write_here else nullcontext()
+
+    def _check_folder(self, engine: Engine, folder: Path) -> None:
+        """Raise an error that names every worker's host that cannot write into the folder."""
+        from engine import JobError
+
+        hosts, faults = self.arguments.hosts, engine.strangers(folder)
+        if faults:
+            # Several workers of one host say the same.
+            named = dict.fromkeys(f"{hosts.get(n, n)}: {fault}" for n, fault in faults.items())
+            shared = self.arguments.shared
+            raise JobError(
+                f"not every worker can write into {shared or folder.parent}\n" + "\n".join(named),
+                SHARED_REMEDY if shared else "give --output a folder that all workers see",
+            )
 
 
 def _describe(name: str, path: Path, how: dict[str, Any], cube: Any) -> dict[str, Any]:

@@ -94,8 +94,11 @@ class ExactDashboard:
         self, routes: list[Any], dashboard_address: str, *args: Any, **kwargs: Any
     ) -> None:
         """Start the server, and refuse to run on another port than declared."""
-        super().start_http_server(routes, dashboard_address, *args, **kwargs)  # type: ignore[misc]
-        declared = int(dashboard_address.rpartition(":")[2])
+        host, _, port = dashboard_address.rpartition(":")
+        declared = int(port)
+        # As text Dask would take an IPv6 address for a list of something.
+        place = (host.strip("[]"), declared)
+        super().start_http_server(routes, place, *args, **kwargs)  # type: ignore[misc]
         server = self.http_server  # type: ignore[attr-defined]
         if server.port != declared:
             server.stop()

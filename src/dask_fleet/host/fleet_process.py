@@ -20,6 +20,7 @@ __all__ = [
     "PortHeldError",
     "apply_environment",
     "bind_address",
+    "bracketed",
     "check_interpreter",
     "check_ports",
     "corrected_environment",
@@ -168,9 +169,14 @@ def prepare_output() -> None:
     faulthandler.enable()
 
 
+def bracketed(host: str) -> str:
+    """Return a host as it stands in an address; an IPv6 address gets its brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def host_port(host: str, port: int) -> str:
-    """Join host and port; an IPv6 address gets its brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    """Join host and port."""
+    return f"{bracketed(host)}:{port}"
 
 
 def check_ports(unit: Unit, patience: float = 3.0) -> None:

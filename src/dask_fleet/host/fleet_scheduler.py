@@ -9,7 +9,7 @@ from typing import Any
 
 import fleet_dask
 from fleet_labels import Labels
-from fleet_process import host_port, import_modules
+from fleet_process import bracketed, host_port, import_modules
 from fleet_status import base_record, write_record
 from fleet_unit import SchedulerUnit
 
@@ -57,6 +57,7 @@ def run(unit: SchedulerUnit, labels: Labels) -> int:
 
 async def _run(unit: SchedulerUnit, labels: Labels) -> int:
     from distributed import Scheduler
+    from fleet_tls import FleetSecurity, keep_current
 
     class FleetScheduler(fleet_dask.ExactDashboard, Scheduler):
         """Dask's scheduler, with its dashboard where it was declared."""
@@ -66,15 +67,17 @@ async def _run(unit: SchedulerUnit, labels: Labels) -> int:
 
     async def serve() -> None:
         nonlocal scheduler
-        # Security comes from Dask's configuration: Scheduler makes a Security() itself.
+        security = FleetSecurity()
         scheduler = FleetScheduler(
-            host=unit.listen,
+            security=security,
+            host=bracketed(unit.listen),
             port=unit.port,
             contact_address=fleet_dask.contact_url(unit.contact, unit.port),
             dashboard=True,
             dashboard_address=host_port(unit.listen, unit.dashboard_port),
         )
         await scheduler
+        keep_current(security)
         fleet_dask.collect_garbage_again()
         ports = {"port": unit.port, "dashboard_port": unit.dashboard_port}
         base = base_record(unit.name, unit.role, unit.digest)

@@ -13,6 +13,7 @@ import fleet_dask
 import fleet_labels
 import fleet_process
 import fleet_status
+import fleet_tls
 from distributed import Worker
 
 __all__ = ["FleetWorker", "open_worker"]
@@ -42,12 +43,16 @@ class FleetWorker(fleet_dask.ExactDashboard, Worker):
     async def __aenter__(self) -> Any:
         """Start, or say in the exception itself why not."""
         try:
-            return await super().__aenter__()
+            entered = await super().__aenter__()
         except RuntimeError as error:
             if (cause := error.__cause__) is None:
                 raise
             # On its way to the nanny an exception loses its cause.
             raise RuntimeError(f"{error} {type(cause).__name__}: {cause}") from cause
+        # Its nanny has given it that class.
+        if isinstance(self.security, fleet_tls.FleetSecurity):
+            fleet_tls.keep_current(self.security)
+        return entered
 
 
 def open_worker(

@@ -10,7 +10,7 @@ from typing import Any
 
 import fleet_dask
 from fleet_labels import Labels
-from fleet_process import corrected_environment, host_port, run_again
+from fleet_process import bracketed, corrected_environment, host_port, run_again
 from fleet_status import base_record, write_record
 from fleet_unit import WorkerEntry, WorkersUnit
 
@@ -75,9 +75,16 @@ class _Workers:
         self.base = base_record(unit.name, unit.role, unit.digest)
         self.gate = asyncio.Lock()
         self.seen_at = 0.0
+        # It brings distributed along, which configure() comes before.
+        import fleet_tls
+
+        self.security = fleet_tls.FleetSecurity()
 
     async def run(self) -> int:
         """Keep all workers until a signal comes or one of them is lost."""
+        import fleet_tls
+
+        fleet_tls.keep_current(self.security)
         names = [worker.name for worker in self.unit.workers]
         write_record(self.unit.run_directory, self.unit.name, {**self.base, "workers": names})
         signalled = asyncio.create_task(fleet_dask.stop_signal())
@@ -183,9 +190,8 @@ class _Workers:
             Whether it was away.
         """
         from distributed.comm.core import connect
-        from distributed.security import Security
 
-        arguments = Security().get_connection_args("worker")
+        arguments = self.security.get_connection_args("worker")
         away = False
         said_at = 0.0
         # Dask pauses longer and longer between the tries of one `connect`, so that a long one
@@ -226,15 +232,15 @@ class _Workers:
             record={"base": {**self.base, "role": "worker"}, **ports},
             preload_modules=self.unit.preload,
         )
-        # Security comes from Dask's configuration: Nanny makes a Security() itself.
         nanny = self.nanny_class(
             self.unit.scheduler,
+            security=self.security,
             name=worker.name,
             nthreads=worker.nthreads,
             memory_limit=worker.memory_limit,
             resources=worker.resources or None,
             local_directory=worker.directory,
-            host=worker.listen,
+            host=bracketed(worker.listen),
             port=worker.nanny_port,
             worker_port=worker.port,
             contact_address=fleet_dask.contact_url(worker.contact, worker.port),

@@ -49,11 +49,10 @@ for unit in "$@"; do
   if [ -f "$directory/$unit" ]; then there="$there $unit"; else gone="$gone $unit"; fi
 done
 if [ -n "$gone" ]; then
+  # Before they stop: when this is killed in between, a unit that runs is seen, a link is not.
+  for unit in $gone; do rm -f "$directory"/*.wants/"$unit"; done
   systemctl stop $gone || :
-  for unit in $gone; do
-    rm -f "$directory"/*.wants/"$unit"
-    systemctl reset-failed "$unit" 2>/dev/null || :
-  done
+  for unit in $gone; do systemctl reset-failed "$unit" 2>/dev/null || :; done
   systemctl daemon-reload
 fi
 if [ -n "$there" ]; then

@@ -23,7 +23,9 @@ from dask_fleet.tls.certificates import (
     CERTIFICATE_FILE,
     KEY_FILE,
     RENEW_WITHIN,
+    host_names,
     names_of,
+    normal,
 )
 from dask_fleet.tls.private_files import install, locked, make_private, read, read_key
 from dask_fleet.tls.signing import (
@@ -32,7 +34,6 @@ from dask_fleet.tls.signing import (
     is_signed,
     key_pem,
     new_key,
-    normal,
     parse_certificate,
     parse_key,
     self_signed,
@@ -289,10 +290,7 @@ def credentials(data_root: Path, fleet: str, layout: Layout) -> dict[str, dict[s
     layout : Layout
         Its hosts, whose names and addresses the certificates are good for.
     """
-    names = {
-        host.name: tuple(dict.fromkeys((host.name, host.address, host.external, host.listen)))
-        for host in layout.hosts.values()
-    }
+    names = {host.name: host_names(host) for host in layout.hosts.values()}
     made = Authority(authority_directory(data_root, fleet), fleet).ensure(
         names, now=datetime.now(timezone.utc)
     )

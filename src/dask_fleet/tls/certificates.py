@@ -5,6 +5,7 @@ Nothing here looks at a clock or at a file; `dask_fleet.tls.authority` makes wha
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from dask_fleet.layout import Host
+
 __all__ = [
     "CA_FILE",
     "CERTIFICATE_FILE",
@@ -24,7 +27,10 @@ __all__ = [
     "RENEW_WITHIN",
     "CertificateSeen",
     "dask_configuration",
+    "host_names",
     "names_of",
+    "normal",
+    "number",
     "read_certificate",
     "time_left",
     "validity",
@@ -105,6 +111,35 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     return tuple(str(name.value) for name in extension.value)
+
+
+def normal(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names as a certificate spells them, each once.
+
+    Addresses that mean "every interface" name nobody and are left out; an IPv6 zone is known to
+    one machine only.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        address = number(name.partition("%")[0])
+        if address is None:
+            found[name.rstrip(".").lower()] = None
+        elif not address.is_unspecified:
+            found[str(address)] = None
+    return tuple(found)
+
+
+def number(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address that is a number, ``None`` for a name."""
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def host_names(host: Host) -> tuple[str, ...]:
+    """Return what the certificate of a host is to be good for."""
+    return normal((host.name, host.address, host.external, host.listen))
 
 
 def time_left(certificate: CertificateSeen, now: datetime) -> timedelta:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dask_fleet.errors import FleetError
-from dask_fleet.tls.certificates import names_of
+from dask_fleet.tls.certificates import names_of, number
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -21,7 +20,6 @@ __all__ = [
     "is_signed",
     "key_pem",
     "new_key",
-    "normal",
     "parse_certificate",
     "parse_key",
     "self_signed",
@@ -43,29 +41,6 @@ class Signer:
     pem: bytes
     certificate: x509.Certificate
     key: EllipticCurvePrivateKey | None
-
-
-def normal(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names as a certificate spells them, each once.
-
-    Addresses that mean "every interface" name nobody and are left out; an IPv6 zone is known to
-    one machine only.
-    """
-    found: dict[str, None] = {}
-    for name in names:
-        address = _address(name.partition("%")[0])
-        if address is None:
-            found[name.rstrip(".").lower()] = None
-        elif not address.is_unspecified:
-            found[str(address)] = None
-    return tuple(found)
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None
 
 
 def new_key() -> EllipticCurvePrivateKey:
@@ -223,5 +198,5 @@ def _subject(text: str) -> x509.Name:
 def _general_name(name: str) -> x509.GeneralName:
     from cryptography import x509
 
-    address = _address(name)
+    address = number(name)
     return x509.DNSName(name) if address is None else x509.IPAddress(address)

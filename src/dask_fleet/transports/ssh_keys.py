@@ -124,6 +124,8 @@ class Verifier(asyncssh.SSHClient):
         Under which name the server is known.
     accept_new : bool
         Whether the key of a server that none is known of is accepted and written down.
+    near : bool
+        Whether the server is dialled from here under that name, so that `ssh-keyscan` finds it.
 
     Attributes
     ----------
@@ -132,10 +134,17 @@ class Verifier(asyncssh.SSHClient):
     """
 
     def __init__(
-        self, place: str, keys: HostKeys, host: str, port: int, *, accept_new: bool
+        self,
+        place: str,
+        keys: HostKeys,
+        host: str,
+        port: int,
+        *,
+        accept_new: bool,
+        near: bool = True,
     ) -> None:
         self.place, self.keys, self.host, self.port = place, keys, host, port
-        self.accept_new = accept_new
+        self.accept_new, self.near = accept_new, near
         self.fault: UnreachableHostError | None = None
 
     def trusted(self, *_: object) -> tuple[list[Any], ...]:
@@ -189,10 +198,11 @@ class Verifier(asyncssh.SSHClient):
 
     def _unknown(self, key: asyncssh.SSHKey) -> UnreachableHostError:
         port = "" if self.port == 22 else f"-p {self.port} "
+        scan = f", or: ssh-keyscan {port}{self.host} >> {self.keys.paths[0]}" if self.near else ""
         return UnreachableHostError(
             self.place,
             f"the host key of {label(self.host, self.port)} is not known: "
             f"{key.get_algorithm()} {key.get_fingerprint()}",
-            "compare the fingerprint with that of the machine, then: dask fleet up --accept-new, "
-            f"or: ssh-keyscan {port}{self.host} >> {self.keys.paths[0]}",
+            "compare the fingerprint with that of the machine, then: dask fleet up --accept-new"
+            + scan,
         )

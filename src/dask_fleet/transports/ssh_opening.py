@@ -59,7 +59,12 @@ async def open_connection(
     pauses = iter(_BACK_OFF)
     while True:
         verifier = Verifier(
-            settings.name, keys, settings.known_as, settings.port, accept_new=accept_new
+            settings.name,
+            keys,
+            settings.known_as,
+            settings.port,
+            accept_new=accept_new,
+            near=through is None and settings.known_as == settings.address,
         )
         try:
             return await asyncio.wait_for(
