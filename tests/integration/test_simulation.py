@@ -48,5 +48,5 @@ def test_a_simulated_host_runs_nothing_but_the_look(bench: Bench, fleet: Simulat
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("nthreads: 2", "nthreads: 3"), encoding="utf-8")
     argv = [bench.tool, "up", "--yes"]
-    with pytest.raises(MeasurementError, match="knows no script but the look"):
+    with pytest.raises(MeasurementError, match="knows no command but the look"):
         measured(argv, fleet.environ, fleet.directory, within=60)

@@ -1,0 +1,386 @@
+"""A fleet that speaks TLS on booted hosts: who gets in, what is renewed, what nobody may see."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from lab import Lab
+from lab.host import Host
+
+from dask_fleet.tls.authority import Authority
+from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
+from dask_fleet.tls.signing import Signer, certificate_pem, parse_certificate, parse_key, sign
+from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, all_run, eventually
+
+QUICK = "config: {fleet.certificates.interval: 500ms}\n"
+TLS = FLEET + "tls: true\n" + QUICK
+DEPLOYED = "/var/lib/dask-fleet/fleets/sst/etc"
+SCHEDULER = "tls://10.77.0.11:8786"
+DIALS = 10.0
+"""Seconds that one connection in the lab may take."""
+
+COMPUTE = """\
+from distributed import Client
+client = Client(timeout=20)
+there = client.scheduler_info(n_workers=-1)['workers'].values()
+names = sorted(worker['name'] for worker in there)
+print(sum(client.gather(client.map(lambda x: x * x, range(200)))), *names)
+"""
+
+REFUSED = """\
+from distributed import Client
+try:
+    Client(timeout=4)
+except OSError:
+    print('refused')
+"""
+
+JOB = """\
+import sys
+from distributed import Client, Event
+client = Client(timeout=20)
+waiting = client.map(lambda n: Event('go').wait(240) and n, range(4))
+print('begun', flush=True)
+sys.stdin.readline()
+Event('go').set()
+print(sum(client.gather(waiting)))
+"""
+
+
+@pytest.fixture(scope="module")
+def secure(lab: Lab, operator: Operator) -> Iterator[Operator]:
+    """The fleet of the lab, from bare hosts, with TLS."""
+    operator.write()
+    operator.call("down", "--yes", status=None)
+    operator.write(TLS)
+    operator.call("up", "--yes")
+    operator.call("client-config", "bundle")
+    copied(lab.scheduler, operator.folder / "bundle")
+    yield operator
+    operator.call("down", "--yes", status=None)
+    operator.write()
+
+
+def copied(host: Host, folder: Path) -> None:
+    """Copy a bundle to the same place on a host, where the fleet's environment is."""
+    host.run(["mkdir", "-p", str(folder)])
+    for path in folder.iterdir():
+        host.run(f"umask 077; cat >'{path}'", text=path.read_text(encoding="utf-8"))
+
+
+def python(host: Host) -> str:
+    return host.run("ls -d /var/lib/dask-fleet/environments/*/bin/python").stdout.split()[0]
+
+
+def client(host: Host, configuration: Path | str, body: str, **variables: str) -> str:
+    """Run a script of a client on a host, with a configuration of its own, as anybody would."""
+    given = [f"{name}={value}" for name, value in variables.items()]
+    argv = ["env", f"DASK_CONFIG={configuration}", *given, python(host), "-c", body]
+    return host.run(argv, timeout=90).stdout.strip()
+
+
+def authority_folder(operator: Operator) -> Path:
+    return operator.folder / "data" / "dask-fleet" / "authorities" / "sst"
+
+
+def ports() -> list[tuple[str, int]]:
+    """Return address and port of the scheduler, of every worker and of every nanny."""
+    workers = [
+        (f"10.77.0.{12 + number}", 9010 + 10 * number + which)
+        for number in range(4)
+        for which in (0, 1)
+    ]
+    return [("10.77.0.11", 8786), *workers]
+
+
+def context(operator: Operator) -> ssl.SSLContext:
+    made = ssl.create_default_context(cafile=authority_folder(operator) / "ca.pem")
+    bundle = operator.folder / "bundle"
+    made.load_cert_chain(bundle / "client.pem", bundle / "client-key.pem")
+    return made
+
+
+def fingerprint(operator: Operator, place: tuple[str, int]) -> str:
+    with (
+        socket.create_connection(place, timeout=DIALS) as plain,
+        context(operator).wrap_socket(plain, server_hostname=place[0]) as end,
+    ):
+        assert end.version() == "TLSv1.3"
+        return hashlib.sha256(end.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def pids(operator: Operator) -> dict[str, int]:
+    return {name: row["pid"] for name, row in operator.rows().items()}
+
+
+# -- up, and who gets in -----------------------------------------------------------------
+
+
+def test_a_second_up_is_empty_and_a_client_with_the_bundle_computes(lab: Lab, secure: Operator):
+    assert all_run(secure.rows())
+    assert "nothing to do; 4 workers registered" in secure.call("up", "--yes").stdout
+    assert secure.plan()["empty"]
+    assert client(lab.scheduler, secure.folder / "bundle", COMPUTE) == RIGHT
+
+
+def test_who_is_not_of_the_fleet_is_refused(lab: Lab, secure: Operator):
+    host, bundle = lab.scheduler, secure.folder / "bundle"
+    stranger = Authority(secure.folder / "stranger", "sst").client(now=datetime.now(timezone.utc))
+    other = secure.folder / "other"
+    other.mkdir(exist_ok=True)
+    text = (bundle / "dask.yaml").read_text(encoding="utf-8").replace(str(bundle), str(other))
+    (other / "dask.yaml").write_text(text, encoding="utf-8")
+    (other / "ca.pem").write_bytes((bundle / "ca.pem").read_bytes())
+    (other / "client.pem").write_bytes(stranger.certificate)
+    (other / "client-key.pem").write_bytes(stranger.key.reveal())
+    copied(host, other)
+    assert client(host, other, REFUSED) == "refused"
+    plain = SCHEDULER.replace("tls:", "tcp:")
+    assert client(host, "/nowhere", REFUSED, DASK_SCHEDULER_ADDRESS=plain) == "refused"
+    assert client(host, bundle, COMPUTE) == RIGHT
+
+
+def test_every_port_speaks_tls_and_asks_for_a_certificate(secure: Operator):
+    nobody = ssl.create_default_context(cafile=authority_folder(secure) / "ca.pem")
+    for place in ports():
+        assert fingerprint(secure, place)
+        with socket.create_connection(place, timeout=DIALS) as plain:
+            # Dask would speak first; this speaks as a client over plain tcp does.
+            plain.sendall(b"\0" * 64)
+            answer = b""
+            try:
+                answer = plain.recv(64)
+            except ConnectionResetError:
+                answer = b""
+        # Nothing, or an alert of TLS (RFC 8446, 5.1: content type 21).
+        assert answer[:1] in (b"", b"\x15"), place
+        with (
+            socket.create_connection(place, timeout=DIALS) as plain,
+            nobody.wrap_socket(plain, server_hostname=place[0]) as end,
+            pytest.raises((ssl.SSLError, ConnectionResetError)),
+        ):
+            end.recv(1)
+
+
+def test_dashboards_answer(secure: Operator):
+    for place in ["10.77.0.11:8787", *(f"10.77.0.{12 + n}:{9012 + 10 * n}" for n in range(4))]:
+        with urlopen(f"http://{place}/health", timeout=DIALS) as answer:
+            assert answer.read() == b"ok"
+
+
+def test_modes_and_owners(lab: Lab, secure: Operator):
+    for host in lab.hosts:
+        said = host.run(f"cd {DEPLOYED}/tls && stat -c '%n %a %U:%G' *").stdout
+        assert said.splitlines() == [
+            f"{CA_FILE} 640 root:dask-fleet",
+            f"{KEY_FILE} 640 root:dask-fleet",
+            f"{CERTIFICATE_FILE} 640 root:dask-fleet",
+        ]
+    folder = authority_folder(secure)
+    keys = [folder / "ca.key", *folder.glob("hosts/*.key"), *folder.glob("clients/*.key")]
+    assert len(keys) == 7
+    assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
+
+
+# -- renewal -----------------------------------------------------------------------------
+
+
+def age(operator: Operator, days: int) -> None:
+    """Put certificates that end in so many days into the place of those of all hosts."""
+    folder = authority_folder(operator)
+    ca, key = folder / "ca.pem", folder / "ca.key"
+    signer = Signer(
+        ca.read_bytes(),
+        parse_certificate(ca, ca.read_bytes(), ""),
+        parse_key(key, key.read_bytes(), ""),
+    )
+    then = datetime.now(timezone.utc) - timedelta(days=365 - days)
+    for path in (folder / "hosts").glob("*.key"):
+        number = {"dask-scheduler": 11}.get(path.stem) or 11 + int(path.stem[-4:])
+        names = (path.stem, f"10.77.0.{number}")
+        own = parse_key(path, path.read_bytes(), "")
+        old = certificate_pem(sign(path.stem, names, own, signer, then, serves=True))
+        path.with_suffix(".pem").write_bytes(old)
+
+
+def deploy_as_they_are(lab: Lab, operator: Operator) -> None:
+    """Bring the operator's certificates to the hosts as an `up` of that day did."""
+    for host in lab.hosts:
+        pem = (authority_folder(operator) / "hosts" / f"{host.name}.pem").read_text()
+        path = f"{DEPLOYED}/tls/{CERTIFICATE_FILE}"
+        host.run(f"cp -p {path} {path}.new; cat >{path}.new; mv {path}.new {path}", text=pem)
+
+
+def test_status_and_doctor_tell_how_long_certificates_hold(secure: Operator):
+    said = secure.call("status").stdout.splitlines()[-1]
+    assert said.startswith("certificates: hold until ")
+    listed = json.loads(secure.call("status", "--json").stdout)["certificates"]
+    assert {one["host"] for one in listed} == {"dask-scheduler", *WORKERS}
+    assert all(one["days_left"] in (364, 365) for one in listed)
+
+
+def test_renewal_restarts_nothing(lab: Lab, secure: Operator):
+    before = pids(secure)
+    age(secure, 10)
+    deploy_as_they_are(lab, secure)
+    said = secure.call("status").stdout.splitlines()[-1]
+    assert "expires on" in said
+    assert "dask fleet up" in said
+    found = json.loads(secure.call("doctor", "--json", status=None).stdout)
+    assert "certificates" in json.dumps(found)
+    places = ports()
+    old = {place: of_host(lab, place) for place in places}
+    eventually(
+        "every port shows the certificate that is to end soon",
+        lambda: all(fingerprint(secure, place) == old[place] for place in places),
+        30,
+    )
+    bundle = secure.folder / "bundle"
+    job = subprocess.Popen(
+        lab.scheduler.command(["env", f"DASK_CONFIG={bundle}", python(lab.scheduler), "-c", JOB]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "begun\n"
+        said = secure.call("up", "--yes").stdout
+        assert "processes take the new one over as they run" in said
+        new = {place: of_host(lab, place) for place in places}
+        assert not set(new.values()) & set(old.values())
+        eventually(
+            "every port shows the new certificate",
+            lambda: all(fingerprint(secure, place) == new[place] for place in places),
+            30,
+        )
+        assert pids(secure) == before
+        out, _ = job.communicate("\n", timeout=90)
+    finally:
+        job.kill()
+        job.wait()
+    assert out == "6\n"
+    assert secure.plan()["empty"]
+    assert client(lab.scheduler, bundle, COMPUTE) == RIGHT
+    assert "took over" in secure.call("logs", "dask-worker-0001").stdout
+
+
+def of_host(lab: Lab, place: tuple[str, int]) -> str:
+    """Return the fingerprint of the certificate that lies on the host of an address."""
+    host = lab.hosts[int(place[0].rpartition(".")[2]) - 11]
+    pem = host.run(["cat", f"{DEPLOYED}/tls/{CERTIFICATE_FILE}"]).stdout
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_workers_restart_host_by_host(secure: Operator):
+    before = pids(secure)
+    said = secure.call("restart", "--rolling", "--yes").stdout
+    assert "restarted in" in said
+    after = pids(secure)
+    assert after["dask-scheduler"] == before["dask-scheduler"]
+    assert all(after[name] != before[name] for name in WORKERS)
+    refused = secure.call("restart", "--rolling", "--yes", "dask-scheduler", status=None)
+    assert refused.returncode
+    assert "one scheduler" in refused.stderr
+
+
+# -- nothing secret is seen --------------------------------------------------------------
+
+
+def secrets(operator: Operator) -> list[str]:
+    """Return one line of base64 of every private key: what is wrapped in JSON still has it."""
+    keys = sorted(authority_folder(operator).rglob("*.key"))
+    marks = [path.read_text().splitlines()[1] for path in keys]
+    assert len(marks) >= 7
+    assert all(len(mark) == 64 for mark in marks)
+    return marks
+
+
+SAMPLE = """\
+until [ -e /run/tls-seen ]; do
+  for path in /proc/[0-9]*/cmdline /proc/[0-9]*/environ; do
+    { cat "$path"; echo; } 2>/dev/null || :
+  done
+  sleep 0.05
+done | tr '\\0' ' ' | sort -u
+"""
+"""Command lines and environments of all processes of a host, until a file says that it is over."""
+
+
+def test_no_key_is_seen_anywhere(lab: Lab, secure: Operator):
+    said: dict[str, str] = {}
+    hosts = lab.hosts
+    for host in hosts:
+        host.run(["rm", "-f", "/run/tls-seen"])
+    watching = {
+        host.name: subprocess.Popen(
+            host.command(["sh", "-c", SAMPLE]), stdout=subprocess.PIPE, text=True, errors="replace"
+        )
+        for host in hosts
+    }
+    try:
+        # Files to be written, keys among them, so that all of it travels.
+        age(secure, 5)
+        for words in (("plan",), ("plan", "--diff"), ("plan", "--json")):
+            said[" ".join(words)] = secure.call(*words, status=None).stdout
+        process = secure.begin("up", "--yes")
+        lines: set[str] = set()
+        while process.poll() is None:
+            lines |= command_lines()
+        out, err = process.communicate(timeout=DIALS)
+        assert process.returncode == 0, err
+        said["up"] = out + err
+        said["command lines of the operator's machine"] = "\n".join(lines)
+    finally:
+        for host in hosts:
+            host.run(["touch", "/run/tls-seen"])
+        for name, process in watching.items():
+            said[f"processes of {name}"] = process.communicate(timeout=30)[0]
+    for words in (("status", "--json"), ("history", "--json"), ("logs",)):
+        said[" ".join(words)] = secure.call(*words).stdout
+    world = (
+        "find /var/lib/dask-fleet /etc/systemd -type f -perm -o+r "
+        "! -path '*/environments/*' -exec cat {} +"
+    )
+    for host in hosts:
+        for what, script in {
+            "journal": "journalctl --no-pager --output=cat",
+            "what dask-fleet wrote down": "cat /var/lib/dask-fleet/fleets/sst/*.jsonl",
+            "units": f"cat /etc/systemd/system/dask-fleet.* {DEPLOYED}/units/* {DEPLOYED}/dask.yaml",
+            "what everybody may read": world,
+        }.items():
+            said[f"{what} of {host.name}"] = host.run(script).stdout
+    assert all(said[f"units of {host.name}"] for host in hosts)
+    assert all("dask-fleet" in said[f"processes of {host.name}"] for host in hosts)
+    for mark in secrets(secure):
+        assert [what for what, text in said.items() if mark in text] == []
+    for host in hosts:
+        (key,) = host.run(f"grep -c PRIVATE {DEPLOYED}/tls/{KEY_FILE}").stdout.split()
+        assert key == "2"
+        assert host.run("grep -rl 'PRIVATE KEY' /etc/systemd", check=False).stdout == ""
+
+
+def command_lines() -> set[str]:
+    found: set[str] = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # noqa: PERF203 - it has ended meanwhile
+            continue
+    return found
+
+
+def test_reboot_of_a_host(lab: Lab, secure: Operator):
+    lab.workers[1].reboot()
+    secure.until_all_run(60)
+    assert client(lab.scheduler, secure.folder / "bundle", COMPUTE) == RIGHT
+    assert secure.plan()["empty"]
