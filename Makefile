@@ -75,6 +75,13 @@ bench: develop ## measure against LocalCluster, a script by hand and one process
 	@.venv/bin/python -m benchmarks
 	@.venv/bin/python scripts/figures.py
 
+.PHONY: bench-vms
+bench-vms: develop ## measure a fleet of VMs against SSHCluster and Ansible, and 1,000 hosts (root)
+	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
+	@.venv/bin/python -m benchmarks.peers
+	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m lab --name bench run -- \
+	  .venv/bin/python -m benchmarks.vms
+
 .PHONY: lock
 lock: develop ## find the newest versions again: uv.lock and the xcube environment
 	@$(UV) lock --upgrade

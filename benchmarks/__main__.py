@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--only", action="append", choices=SUITES, metavar="NAME", help=", ".join(SUITES)
     )
-    result.add_argument("--rounds", type=_positive, help=f"rounds that count (default: {ROUNDS})")
+    result.add_argument("--rounds", type=positive, help=f"rounds that count (default: {ROUNDS})")
     result.add_argument(
         "--quick", action="store_true", help="one round, a small job, no warm-up: does it run?"
     )
@@ -52,24 +52,29 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a number of rounds."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError("at least one round")
     return number
 
 
-def _stop(*_: object) -> NoReturn:
+def stop(*_: object) -> NoReturn:
+    """End as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 class Run:
     """One run of the suites that are wanted."""
 
+    suites: tuple[str, ...] = SUITES
+    file = "latest.json"
+
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.wanted = tuple(arguments.only or SUITES)
+        self.wanted = tuple(arguments.only or self.suites)
         self.quick: bool = arguments.quick
         self.rounds: int = arguments.rounds or (1 if self.quick else ROUNDS)
-        self.factor: int = arguments.factor or (4 if self.quick else 12)
+        self.factor: int = getattr(arguments, "factor", None) or (4 if self.quick else 12)
         self.figures: list[Figures] = []
         self.failed: list[str] = []
 
@@ -78,26 +83,28 @@ class Run:
         warm = not self.quick
         clusters = [name for name in ("start", "memory", "recovery") if name in self.wanted]
         if clusters:
-            self._try(
+            self.attempt(
                 " and ".join(clusters),
                 lambda: starting.measure(bench, self.rounds, clusters, warm=warm),
             )
         if {"noop", "job"} & set(self.wanted):
             fleet = Fleet(bench)
             try:
-                if self._try("the fleet of noop and job", lambda: self._up(fleet)):
+                if self.attempt("the fleet of noop and job", lambda: self._up(fleet)):
                     self._on(bench, fleet, warm=warm)
             finally:
-                self._try("its end", lambda: self._down(fleet))
+                self.attempt("its end", lambda: self._down(fleet))
         if "layout" in self.wanted:
             largest = 1000 if self.quick else 5000
-            self._try("layout", lambda: [layouts.measure(bench, self.rounds, largest, warm=warm)])
+            self.attempt(
+                "layout", lambda: [layouts.measure(bench, self.rounds, largest, warm=warm)]
+            )
 
     def _on(self, bench: Bench, fleet: Fleet, *, warm: bool) -> None:
         if "noop" in self.wanted:
-            self._try("noop", lambda: [commands.measure(bench, fleet, self.rounds, warm=warm)])
+            self.attempt("noop", lambda: [commands.measure(bench, fleet, self.rounds, warm=warm)])
         if "job" in self.wanted:
-            self._try(
+            self.attempt(
                 "job",
                 lambda: [jobs.measure(bench, fleet, self.rounds, self.factor, warm=warm)],
             )
@@ -112,7 +119,8 @@ class Run:
         fleet.stop()
         return []
 
-    def _try(self, name: str, work: Callable[[], list[Figures]]) -> bool:
+    def attempt(self, name: str, work: Callable[[], list[Figures]]) -> bool:
+        """Add what a suite measures; say whether it ran."""
         began = time.monotonic()
         print(f"{name}: load {load_average()} ...", file=sys.stderr, flush=True)
         try:
@@ -126,9 +134,9 @@ class Run:
         return True
 
     def write(self, about: dict[str, Any]) -> Path:
-        """Write the JSON: ``latest.json`` if it is a whole run, else where git does not look."""
-        whole = set(self.wanted) == set(SUITES) and self.rounds >= ROUNDS and not self.failed
-        path = (RESULTS if whole and not self.quick else RESULTS / "local") / "latest.json"
+        """Write the JSON: among the results if it is a whole run, else where git does not look."""
+        whole = set(self.wanted) == set(self.suites) and self.rounds >= ROUNDS and not self.failed
+        path = (RESULTS if whole and not self.quick else RESULTS / "local") / self.file
         path.parent.mkdir(parents=True, exist_ok=True)
         found = {figures.name: figures.value() for figures in self.figures}
         value = {
@@ -136,7 +144,7 @@ class Run:
             "rounds": self.rounds,
             "quick": self.quick,
             "did_not_run": self.failed,
-            "suites": {name: found[name] for name in SUITES if name in found},
+            "suites": {name: found[name] for name in self.suites if name in found},
         }
         path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
         return path
@@ -145,18 +153,22 @@ class Run:
 def main() -> int:
     """Run the benchmarks; return the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+        signal.signal(number, stop)
     arguments = parser().parse_args()
-    run = Run(arguments)
+    return conduct(Run(arguments), arguments.data)
+
+
+def conduct(run: Run, data: Path) -> int:
+    """Measure, show and write; leave nothing behind, whatever happens."""
     if load_average() > 1:
         print(
             f"the machine is busy (load {load_average()}): read figures with care", file=sys.stderr
         )
-    bench = Bench(arguments.data.absolute())
+    bench = Bench(data.absolute())
     try:
         bench.find_interpreter()
         if not Path(bench.python).exists():
-            _make_environment(bench)
+            make_environment(bench)
         about = bench.about()
         run.everything(bench)
     except KeyboardInterrupt:
@@ -176,7 +188,7 @@ def main() -> int:
     return 1 if run.failed else 0
 
 
-def _make_environment(bench: Bench) -> None:
+def make_environment(bench: Bench) -> None:
     """Bring a fleet up and down once, which makes the environment."""
     fleet = Fleet(bench)
     try:

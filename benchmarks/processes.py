@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import select
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +18,12 @@ from typing import TypeVar
 import psutil
 
 __all__ = [
+    "Measured",
     "MeasurementError",
     "Timed",
     "begin",
     "end",
+    "measured",
     "pss",
     "remove_strays",
     "timed",
@@ -41,6 +46,14 @@ class Timed:
 
     seconds: float
     out: str
+
+
+@dataclass(frozen=True)
+class Measured(Timed):
+    """Also its CPU time in seconds, and the most memory that it had at once in MB."""
+
+    cpu: float
+    peak: float
 
 
 def wait_until(question: Callable[[], T], within: float, what: str) -> T:
@@ -76,6 +89,47 @@ def timed(
         said = "\n".join((out + err).splitlines()[-15:])
         raise MeasurementError(f"status {process.returncode}: {' '.join(argv)[:200]}\n{said}")
     return Timed(seconds, out)
+
+
+def measured(
+    argv: Sequence[str], environ: Mapping[str, str], directory: Path, *, within: float
+) -> Measured:
+    """Run a command to its end as `timed` does; take its CPU time and its memory as well."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        began = time.perf_counter()
+        process = begin(argv, environ, directory, stdout=said.fileno(), stderr=said.fileno())
+        peak, handle = 0.0, os.pidfd_open(process.pid)
+        try:
+            # `ru_maxrss` would not do: it counts what we had when we started the process.
+            while not select.select([handle], [], [], POLL_SECONDS)[0]:
+                peak = max(peak, _high_water(process.pid))
+                if time.perf_counter() - began > within:
+                    raise MeasurementError(f"not within {within:g} s: {' '.join(argv)[:200]}")
+            seconds = time.perf_counter() - began
+        finally:
+            os.close(handle)
+            end([process])
+        said.seek(0)
+        out = said.read()
+    if process.returncode:
+        tail = "\n".join(out.splitlines()[-15:])
+        raise MeasurementError(f"status {process.returncode}: {' '.join(argv)[:200]}\n{tail}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Measured(seconds, out, cpu, peak)
+
+
+def _high_water(pid: int) -> float:
+    """Return the most memory that a process had so far in MB; 0 while it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    for line in text.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
 
 
 def begin(
