@@ -102,9 +102,10 @@ class Fleet:
         if self._connections is not None:
             await self._connections.close()
 
-    async def look(self) -> Sight:
-        """Return what is on each host."""
-        return await look(access for name, access in self.hosts.items() if name in self.chosen)
+    async def look(self, *, brief: bool = False) -> Sight:
+        """Return what is on each host; for ``brief`` see `dask_fleet.observer.look`."""
+        chosen = [access for name, access in self.hosts.items() if name in self.chosen]
+        return await look(chosen, brief=brief)
 
     async def _first_look(self) -> Sight:
         """Look, and import meanwhile what is needed next: a command is as fast as its start."""

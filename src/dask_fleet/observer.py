@@ -57,10 +57,18 @@ class Sight:
     failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
 
 
-async def look(hosts: Iterable[HostAccess]) -> Sight:
-    """Return what was seen on each host; one that fails does not hold up the others."""
+async def look(hosts: Iterable[HostAccess], *, brief: bool = False) -> Sight:
+    """Return what was seen on each host; one that fails does not hold up the others.
+
+    Parameters
+    ----------
+    hosts : iterable of HostAccess
+        Where to look.
+    brief : bool
+        Whether to leave out what an `up` does not change: the software that hosts bring along.
+    """
     every = list(hosts)
-    seen = await asyncio.gather(*(_look(host) for host in every))
+    seen = await asyncio.gather(*(_look(host, brief=brief) for host in every))
     found: dict[str, HostObserved] = {}
     failures: dict[str, FleetError] = {}
     for access, one in zip(every, seen, strict=True):
@@ -71,9 +79,10 @@ async def look(hosts: Iterable[HostAccess]) -> Sight:
     return Sight(found, failures)
 
 
-async def _look(access: HostAccess) -> HostObserved | FleetError:
+async def _look(access: HostAccess, *, brief: bool) -> HostObserved | FleetError:
+    software = access.remote and not brief
     command = look_script(
-        access.places, access.runtime, software=access.remote, interfaces=access.interfaces
+        access.places, access.runtime, software=software, interfaces=access.interfaces
     )
     try:
         outcome = await access.transport.run(command)

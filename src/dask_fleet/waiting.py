@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.015
 _AWAY_SECONDS = 0.1
 _GOOD_POLLS = 2
 _PAUSE_SECONDS = 0.01
-_LOOK_SECONDS = 1.0
+_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 2.5, 1.0
 _CRASHING_LOOKS = 3
 """A unit that is found between two starts this many times running will not come up by itself."""
 
@@ -53,7 +53,7 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
     scheduler = fleet.layout.scheduler.name
     total = sum(worker.host in hosts for worker in fleet.layout.workers)
     deadline = time.monotonic() + timeout
-    next_look = time.monotonic() + _LOOK_SECONDS
+    next_look = time.monotonic() + _FIRST_LOOK_SECONDS
     crashing, told = 0, -1
     wrong: dict[str, str] = {}
     silent: frozenset[str] = frozenset()
@@ -65,16 +65,15 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
         if len(missing) != told:
             told = len(missing)
             sink(Registered(total - told, total, missing))
-        if scheduler not in wrong and sight is None:
-            # The launcher of a unit writes its record before its first worker starts, so a look
-            # may begin now: it takes as long as the workers need. One that came too early to see
-            # every record is made again.
-            sight = asyncio.create_task(fleet.look())
+        if scheduler not in wrong and sight is None and (len(missing) < total or not missing):
+            # With the first worker there, the others are about to be: a look that begins now ends
+            # when they are. One that came too early to see every record is made again.
+            sight = asyncio.create_task(fleet.look(brief=True))
         if not wrong:
             wrong = await _polls(fleet, hosts, _GOOD_POLLS)
-            seen = await (sight or fleet.look())
+            seen = await (sight or fleet.look(brief=True))
             if not _recorded(fleet, seen, hosts):
-                seen = await fleet.look()
+                seen = await fleet.look(brief=True)
             plan = await fleet.plan_from(_only(seen, hosts))
             silent = hosts & seen.failures.keys()
             if plan.empty and not wrong and not silent:
@@ -82,7 +81,7 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
             sight = None
         elif time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK_SECONDS
-            crashing = crashing + 1 if _crashing((await fleet.look()).hosts) else 0
+            crashing = crashing + 1 if _crashing((await fleet.look(brief=True)).hosts) else 0
         # Its processes need the CPUs that polling takes, most of all before the scheduler answers.
         await asyncio.sleep(_AWAY_SECONDS if scheduler in wrong else _POLL_SECONDS)
     if sight is not None:

@@ -355,7 +355,9 @@ def test_no_key_is_seen_anywhere(lab: Lab, secure: Operator):
         for what, script in {
             "journal": "journalctl --no-pager --output=cat",
             "what dask-fleet wrote down": "cat /var/lib/dask-fleet/fleets/sst/*.jsonl",
-            "units": f"cat /etc/systemd/system/dask-fleet.* {DEPLOYED}/units/* {DEPLOYED}/dask.yaml",
+            "units": (
+                f"cat /etc/systemd/system/dask-fleet.* {DEPLOYED}/units/* {DEPLOYED}/dask.yaml"
+            ),
             "what everybody may read": world,
         }.items():
             said[f"{what} of {host.name}"] = host.run(script).stdout

@@ -43,11 +43,13 @@ _UPDATE = """\
 set -eu
 directory=$1
 shift
-systemctl daemon-reload
 there= gone=
 for unit in "$@"; do
   if [ -f "$directory/$unit" ]; then there="$there $unit"; else gone="$gone $unit"; fi
 done
+# Enabling makes links, and one reload is for all of it.
+if [ -n "$there" ]; then systemctl --quiet --no-reload enable $there; fi
+systemctl daemon-reload
 if [ -n "$gone" ]; then
   # Before they stop: when this is killed in between, a unit that runs is seen, a link is not.
   for unit in $gone; do rm -f "$directory"/*.wants/"$unit"; done
@@ -56,8 +58,7 @@ if [ -n "$gone" ]; then
   systemctl daemon-reload
 fi
 if [ -n "$there" ]; then
-  systemctl --quiet enable $there
-  for unit in $there; do systemctl reset-failed "$unit" 2>/dev/null || :; done
+  systemctl reset-failed $there 2>/dev/null || :
   systemctl restart $there
 fi
 """
