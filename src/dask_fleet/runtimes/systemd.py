@@ -47,9 +47,11 @@ there= gone=
 for unit in "$@"; do
   if [ -f "$directory/$unit" ]; then there="$there $unit"; else gone="$gone $unit"; fi
 done
-# Enabling makes links, and one reload is for all of it.
+# Enabling makes links, and one reload is for all of it. A unit that systemd has never read is read
+# when it starts, so its processes need not wait for that.
 if [ -n "$there" ]; then systemctl --quiet --no-reload enable $there; fi
-systemctl daemon-reload
+known=$(systemctl list-units --all --full --plain --no-legend "$@")
+if [ -n "$known$gone" ]; then systemctl daemon-reload; fi
 if [ -n "$gone" ]; then
   # Before they stop: when this is killed in between, a unit that runs is seen, a link is not.
   for unit in $gone; do rm -f "$directory"/*.wants/"$unit"; done
@@ -61,6 +63,7 @@ if [ -n "$there" ]; then
   systemctl reset-failed $there 2>/dev/null || :
   systemctl restart $there
 fi
+if [ -z "$known$gone" ]; then systemctl daemon-reload; fi
 """
 
 _END = """\
