@@ -81,6 +81,7 @@ bench-vms: develop ## measure a fleet of VMs against SSHCluster and Ansible, and
 	@.venv/bin/python -m benchmarks.peers
 	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m lab --name bench run -- \
 	  .venv/bin/python -m benchmarks.vms
+	@.venv/bin/python scripts/figures.py
 
 .PHONY: lock
 lock: develop ## find the newest versions again: uv.lock and the xcube environment

@@ -40,15 +40,20 @@ workers:
 port_range: 9000-9100
 """
 
+_PEERS = {"SSHCluster": "no", "SSHCluster with dashboards": "yes"}
+"""dask-fleet's workers have dashboards; those of SSHCluster have them when it is told so."""
+
 _SSH_CLUSTER = """\
 import sys
 from distributed import Client, SSHCluster
 if __name__ == "__main__":
-    python, memory, *hosts = sys.argv[1:]
+    python, memory, dashboards, *hosts = sys.argv[1:]
+    # Without these its workers have no dashboards, and need not import bokeh for them.
+    more = {"dashboard": True, "dashboard_address": ":0"} if dashboards == "yes" else {}
     with SSHCluster(
         hosts,
         connect_options={"known_hosts": None},
-        worker_options={"nthreads": 1, "memory_limit": memory},
+        worker_options={"nthreads": 1, "memory_limit": memory, **more},
         remote_python=python,
     ) as cluster, Client(cluster) as client:
         client.wait_for_workers(len(hosts) - 1, timeout=100)
@@ -93,14 +98,14 @@ class BootedFleet:
         return out[0]
 
 
-def _ssh_cluster(fleet: BootedFleet, interpreter: str) -> float:
+def _ssh_cluster(fleet: BootedFleet, interpreter: str, dashboards: str) -> float:
     """Start ``SSHCluster`` on the same hosts; return the seconds until it has all workers."""
     hosts = [host.address for host in fleet.lab.hosts]
     environ = {**fleet.environ, "PYTHONPATH": str(peers.asyncssh_folder())}
     with (fleet.bench.place / "sshcluster.log").open("w+", encoding="utf-8") as log:
         began = time.perf_counter()
         process = begin(
-            [fleet.bench.python, "-c", _SSH_CLUSTER, interpreter, "1GiB", *hosts],
+            [fleet.bench.python, "-c", _SSH_CLUSTER, interpreter, "1GiB", dashboards, *hosts],
             environ,
             fleet.bench.work,
             stdin=subprocess.PIPE,
@@ -143,14 +148,17 @@ def measure_start(fleet: BootedFleet, rounds: int, *, warm: bool) -> Figures:
     for number in range(-1 if warm else 0, rounds):
         fleet.down()
         load = load_average()
-        peer = _ssh_cluster(fleet, interpreter)
-        _wait_for_the_end(fleet, interpreter)
-        ours, _ = fleet.up()
+        found: dict[str, float] = {}
+        for name, dashboards in _PEERS.items():
+            found[name] = _ssh_cluster(fleet, interpreter, dashboards)
+            _wait_for_the_end(fleet, interpreter)
+        found[fleet.name], _ = fleet.up()
         if number >= 0:
             figures.loads.append(load)
-            figures.add(measure, fleet.name, ours)
-            figures.add(measure, "SSHCluster", peer)
-    figures.ratio(measure, fleet.name, "SSHCluster", 1.0)
+            for name, seconds in found.items():
+                figures.add(measure, name, seconds)
+    for name in _PEERS:
+        figures.ratio(measure, fleet.name, name, 1.0)
     figures.remarks.append(
         f"a scheduler and {WORKERS} workers on five booted hosts, one interpreter for both;"
         " dask-fleet's time is that of the whole command"

@@ -13,6 +13,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
 RESULTS = REPOSITORY / "benchmarks" / "results" / "latest.json"
+VMS = RESULTS.with_name("vms.json")
 BEGIN, END = "<!-- figures: scripts/figures.py -->\n", "<!-- end of figures -->\n"
 
 ROWS = (
@@ -82,8 +83,44 @@ def render() -> str:
         for one in results["suites"]["noop"]["measures"]
         if one["subject"] == "dask-fleet up --yes"
     )
-    lines += ["", f"A second `up` with nothing to do takes {noop:.2f} s."]
+    lines += ["", f"A second `up` with nothing to do takes {noop:.2f} s.", *_vms()]
     return "\n".join(lines) + "\n"
+
+
+def _vms() -> list[str]:
+    """Return what was measured on booted and on simulated hosts."""
+    results: dict[str, Any] = json.loads(VMS.read_text(encoding="utf-8"))
+    suites: dict[str, Any] = results["suites"]
+
+    def of(suite: str, measure: str, subject: str) -> float:
+        (found,) = (
+            one["median"]
+            for one in suites[suite]["measures"]
+            if (one["measure"], one["subject"]) == (measure, subject)
+        )
+        return found
+
+    start = {
+        name: of("vms start", "all workers registered", name)
+        for name in ("dask-fleet", "SSHCluster", "SSHCluster with dashboards")
+    }
+    ours, ansible = (
+        of("vms noop", "whole command", name) for name in ("dask-fleet", "ansible-playbook")
+    )
+    largest = "1,000 hosts"
+    up, status = (of("scale", f"{name}, whole command", largest) for name in ("up", "status"))
+    memory = of("scale", "up, peak memory", largest)
+    return [
+        "",
+        f"On five booted hosts that share {results['cpus']} CPUs, from bare hosts with the"
+        " environment to all workers registered:",
+        f"{start['dask-fleet']:.1f} s; `SSHCluster` {start['SSHCluster']:.1f} s, with dashboards on"
+        f" its workers as ours have {start['SSHCluster with dashboards']:.1f} s.",
+        f"A second `up` takes {ours:.2f} s, `ansible-playbook` with the same checks"
+        f" {ansible:.1f} s.",
+        f"On {largest}, simulated on the same CPUs, it takes {up:.1f} s and {memory:.0f} MB, and"
+        f" `status` {status:.1f} s.",
+    ]
 
 
 def written(text: str) -> str:

@@ -126,9 +126,11 @@ def open_fleet(
             transport: Transport = connections.transport(name)
         else:
             transport = LocalTransport(name)
-        hosts[name] = _access(blueprint.spec, host, transport)
-        if name in on_interfaces:
-            hosts[name] = replace(hosts[name], interfaces=True)
+        hosts[name] = replace(
+            _access(blueprint.spec, host, transport),
+            interfaces=name in on_interfaces,
+            environment=blueprint.environment.digest,
+        )
     asked = frozenset(name for name, access in hosts.items() if access.remote)
     blueprint = Blueprint(
         blueprint.spec, blueprint.environment, blueprint.launcher, blueprint.known, asked

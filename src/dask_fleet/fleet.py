@@ -177,6 +177,12 @@ class Fleet:
         if errors:
             raise together(errors)
 
+    def _ask_early(self) -> asyncio.Task[SchedulerObserved | None] | None:
+        """Begin to ask a scheduler elsewhere while its host is looked at."""
+        if not self.scheduler_access.remote:
+            return None
+        return asyncio.create_task(self._cluster_or_none())
+
     def _need(self, sight: Sight) -> None:
         """Raise the failure of the scheduler's host, without which nothing can be changed."""
         if self.layout.scheduler.host in sight.failures or not sight.hosts:
@@ -213,13 +219,15 @@ class Fleet:
         LeaseHeldError, PortHeldError, EnvironmentBuildError, CommandFailedError, DeadlineError
         """
         began = time.monotonic()
+        asking = self._ask_early()
         sight = await self._first_look()
         looked = time.monotonic()
         self._need(sight)
         plan = await self.plan_from(sight)
         failed = dict(sight.failures)
         if plan.empty:
-            if faults(self.layout, await self.cluster(), self._expected(failed)):
+            cluster = await asking if asking else await self.cluster()
+            if faults(self.layout, cluster, self._expected(failed)):
                 await until_registered(self, sink, timeout, self._expected(failed))
             return Upped(plan, time.monotonic() - began, failures=failed)
         if not confirm(plan):

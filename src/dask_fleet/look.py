@@ -137,7 +137,12 @@ fi
 
 
 def look_script(
-    places: Places, runtime: Runtime, *, software: bool = False, interfaces: bool = False
+    places: Places,
+    runtime: Runtime,
+    *,
+    software: bool = False,
+    environment: str = "",
+    interfaces: bool = False,
 ) -> Command:
     """Return the command that prints everything a plan needs to know about a host.
 
@@ -149,6 +154,8 @@ def look_script(
         What runs its processes.
     software : bool
         Whether interpreters and the C library are asked for, for shipping an environment.
+    environment : str
+        Digest of the environment whose presence makes that question needless.
     interfaces : bool
         Whether the addresses of its network interfaces are asked for.
     """
@@ -162,7 +169,8 @@ def look_script(
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
     extra = f"mark runtime\n{runtime.look(places)}"
     if software:
-        extra = f"mark software\n{SOFTWARE}{extra}"
+        there = f'"$environments"/{shlex.quote(environment)}/{COMPLETE}'
+        extra = f"mark software\nif [ ! -f {there} ]; then\n{SOFTWARE}fi\n{extra}"
     if interfaces:
         extra = f"mark interfaces\nip -o addr show\n{extra}"
     return script(head + _LOOK + extra, timeout=30)

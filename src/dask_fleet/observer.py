@@ -32,6 +32,9 @@ class HostAccess:
         memory and interpreters counts.
     interfaces : bool
         Whether its network interfaces are asked for.
+    environment : str
+        Digest of the environment that is to be there; while it is, a host is not asked what
+        another one could be made with.
     """
 
     transport: Transport
@@ -39,6 +42,7 @@ class HostAccess:
     places: Places
     remote: bool = False
     interfaces: bool = False
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,11 @@ async def look(hosts: Iterable[HostAccess], *, brief: bool = False) -> Sight:
 async def _look(access: HostAccess, *, brief: bool) -> HostObserved | FleetError:
     software = access.remote and not brief
     command = look_script(
-        access.places, access.runtime, software=software, interfaces=access.interfaces
+        access.places,
+        access.runtime,
+        software=software,
+        environment=access.environment,
+        interfaces=access.interfaces,
     )
     try:
         outcome = await access.transport.run(command)
