@@ -59,9 +59,9 @@ class Lab:
         layers: Sequence[Path] = (),
         cache: Path | None = None,
     ) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder.resolve()  # as mounts show it
         self.name = self.folder.name
-        self.layers = [layer.absolute() for layer in layers]
+        self.layers = [layer.resolve() for layer in layers]
         if any(
             character in str(self.folder) + "".join(map(str, self.layers)) for character in ":,"
         ):
