@@ -231,6 +231,7 @@ def remove_cgroups(folders: Iterable[Path]) -> None:
 
 def unmount_below(folder: Path) -> None:
     """Unmount whatever is mounted at or below a folder, the last mount first."""
+    folder = folder.resolve()  # the kernel lists mounts without the links that led to them
     places: list[str] = []
     for line in Path("/proc/mounts").read_text().splitlines():
         place = line.split()[1].encode().decode("unicode_escape")

@@ -70,9 +70,6 @@ exists 1
 {{records}}
 
 #### software
-machine x86_64
-libc glibc 2.36
-interpreter /usr/bin/python3.11 Python 3.11.2
 
 #### runtime
 {{runtime}}

@@ -22,7 +22,7 @@ import asyncssh
 from benchmarks.simulation.answers import identity, look_text
 from dask_fleet.assembly import open_fleet
 from dask_fleet.fleet import Fleet
-from dask_fleet.look import look_script
+from dask_fleet.observer import look_command
 from dask_fleet.runtimes.systemd import SystemdRuntime
 from dask_fleet.spec.expand import expand_hosts
 
@@ -71,9 +71,8 @@ def _answers(fleet: Fleet) -> _Hosts:
         access = fleet.hosts[target.host]
         if not isinstance(access.runtime, SystemdRuntime):
             raise TypeError(f"{target.host} is not a host behind SSH under systemd")
-        script = look_script(access.places, access.runtime, software=True)
         text = look_text(target, access.runtime)
-        looks[layout.hosts[target.host].address] = script.stdin, text.encode()
+        looks[layout.hosts[target.host].address] = look_command(access).stdin, text.encode()
     scheduler = layout.scheduler
     return _Hosts(looks, (scheduler.contact, scheduler.dashboard_port))
 

@@ -12,13 +12,14 @@ from dask_fleet.look import look_script, read_look
 from dask_fleet.ports import holders_script, read_holders
 
 if TYPE_CHECKING:
+    from dask_fleet.command import Command
     from dask_fleet.observed import HostObserved
     from dask_fleet.places import Places
     from dask_fleet.ports import Holder
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.transports.base import Transport
 
-__all__ = ["HostAccess", "Sight", "holders", "look"]
+__all__ = ["HostAccess", "Sight", "holders", "look", "look_command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +84,20 @@ async def look(hosts: Iterable[HostAccess], *, brief: bool = False) -> Sight:
     return Sight(found, failures)
 
 
-async def _look(access: HostAccess, *, brief: bool) -> HostObserved | FleetError:
-    software = access.remote and not brief
-    command = look_script(
+def look_command(access: HostAccess, *, brief: bool = False) -> Command:
+    """Return the one command that a look is on a host; for ``brief`` see `look`."""
+    return look_script(
         access.places,
         access.runtime,
-        software=software,
+        software=access.remote and not brief,
         environment=access.environment,
         interfaces=access.interfaces,
     )
+
+
+async def _look(access: HostAccess, *, brief: bool) -> HostObserved | FleetError:
     try:
-        outcome = await access.transport.run(command)
+        outcome = await access.transport.run(look_command(access, brief=brief))
     except FleetError as error:
         return error
     return read_look(access.transport.host, outcome.stdout, access.runtime)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import Disk, Host, HostSpec, Lab, LabError
-from lab.machine import call, wait_for
+from lab.machine import call, unmount_below, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,7 +232,7 @@ def test_host_with_disk_layer_and_memory_limit(lab: Lab, tmp_path: Path) -> None
         assert host.run("cat /var/small/x").stdout == "kept\n"
         assert lab.workers[0].answers  # the other lab goes on
     assert not other.network.exists
-    assert str(other.folder) not in Path("/proc/mounts").read_text()
+    assert str(other.folder.resolve()) not in Path("/proc/mounts").read_text()
 
 
 def test_down_cleans_what_a_killed_run_left(lab: Lab) -> None:
@@ -247,5 +247,17 @@ def test_down_cleans_what_a_killed_run_left(lab: Lab) -> None:
     left.down()
     assert not left.scheduler.is_on
     assert not left.network.exists
-    assert str(folder) not in Path("/proc/mounts").read_text()
+    assert str(folder.resolve()) not in Path("/proc/mounts").read_text()
     left.down()
+
+
+def test_mounts_are_found_behind_a_link(lab: Lab, tmp_path: Path) -> None:
+    assert lab.network.inside
+    mounts = [tmp_path / "kept", tmp_path / "kept" / "inner"]
+    link = tmp_path / "link"
+    link.symlink_to(mounts[0])
+    for place in mounts:
+        place.mkdir()
+        call(["mount", "-t", "tmpfs", "lab", str(place)])
+    unmount_below(link)
+    assert [place for place in mounts if str(place) in Path("/proc/mounts").read_text()] == []
