@@ -30,6 +30,7 @@ from dask_fleet.checks.network import (
     dialled_by,
     held_inodes,
     port_findings,
+    worker_findings,
 )
 from dask_fleet.command import Command
 from dask_fleet.errors import CommandFailedError, FleetError, UnreachableHostError
@@ -39,7 +40,7 @@ from dask_fleet.observer import holders, look
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
     from dask_fleet.layout import Layout
-    from dask_fleet.observed import HostObserved
+    from dask_fleet.observed import HostObserved, SchedulerObserved
     from dask_fleet.observer import HostAccess
 
 __all__ = ["Patient", "examine"]
@@ -69,6 +70,10 @@ class Patient(Protocol):
     @property
     def hosts(self) -> Mapping[str, HostAccess]:
         """How to reach each host that has processes."""
+        ...
+
+    async def cluster(self) -> SchedulerObserved | None:
+        """Return what the scheduler says, or ``None`` if it does not answer."""
         ...
 
 
@@ -114,9 +119,12 @@ async def examine(fleet: Patient) -> tuple[Finding, ...]:
         answers = await _each(
             {one.host: _connect(fleet, one, targets[one.host]) for one in before}, findings
         )
+        centre = layout.scheduler.host
+        asked = await _each({centre: fleet.cluster()} if centre in answers else {}, findings)
     hosts = [answers[one.host] for one in before if one.host in answers]
     for one in hosts:
         findings.extend(port_findings(layout, one))
+    findings.extend(worker_findings(layout, asked.get(centre)))
     findings.extend(connection_findings(layout, rules, hosts))
     findings.extend(host_findings(layout, fleet.environment, hosts))
     rank = {"error": 0, "warning": 1, "note": 2}

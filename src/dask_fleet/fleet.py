@@ -16,11 +16,12 @@ from dask_fleet.actions import Plan
 from dask_fleet.errors import FleetError, UnreachableHostError, together
 from dask_fleet.events import Sink
 from dask_fleet.inventory import inventory
-from dask_fleet.observer import HostAccess, Sight, holders, look
+from dask_fleet.observer import HostAccess, Sight, look
 from dask_fleet.outcomes import Status, Upped
-from dask_fleet.ports import foreign, held_error, ports_in_the_way
+from dask_fleet.ports import ports_in_the_way
 from dask_fleet.registration import faults
 from dask_fleet.scheduler_rpc import ask
+from dask_fleet.strangers import held_ports, strangers
 from dask_fleet.waiting import until_registered
 
 if TYPE_CHECKING:
@@ -136,6 +137,19 @@ class Fleet:
     async def plan(self) -> tuple[Plan, Sight]:
         """Return what ``up`` would do, and what was seen.
 
+        A host on which a needed port is held by somebody else is left out of the plan, and among
+        the failures.
+
+        Raises
+        ------
+        FleetError
+            A host is not fit for what it is to run.
+        """
+        return await self._plan_around(await self.look())
+
+    async def plan_from(self, sight: Sight) -> Plan:
+        """Return what ``up`` would do about what was seen.
+
         Raises
         ------
         PortHeldError
@@ -143,11 +157,13 @@ class Fleet:
         FleetError
             A host is not fit for what it is to run.
         """
-        sight = await self.look()
-        return await self.plan_from(sight), sight
+        plan, around = await self._plan_around(sight)
+        if held := around.failures.keys() - sight.failures.keys():
+            raise together(around.failures[host] for host in sorted(held))
+        return plan
 
-    async def plan_from(self, sight: Sight) -> Plan:
-        """Return what ``up`` would do about what was seen; see `plan`."""
+    async def _plan_around(self, sight: Sight) -> tuple[Plan, Sight]:
+        """Return a plan without the hosts whose ports others hold; these become failures."""
         targets = self.targets(sight)
         from dask_fleet import planner
         from dask_fleet.refusals import refusals
@@ -157,25 +173,11 @@ class Fleet:
         if refused := (*refused, *self.blueprint.without_interface(sight.hosts)):
             raise together(refused)
         plan = planner.plan_up(targets, sight.hosts, runtimes)
-        await self._check_ports(plan, targets, sight)
-        return plan
-
-    async def _check_ports(self, plan: Plan, targets: Iterable[HostTarget], sight: Sight) -> None:
         in_the_way = ports_in_the_way(plan, targets, sight.hosts)
-        errors: list[FleetError] = []
-        for host in dict.fromkeys(one.host for one in in_the_way):
-            access = self.hosts[host]
-            here = [one for one in in_the_way if one.host == host]
-            held = await holders(access, [one.inode for one in here])
-            if not all(one.inode in held for one in here):
-                # Nobody may be seen to hold a socket because it was closed meanwhile.
-                again = (await look([access])).hosts.get(host)
-                still = {one.inode for one in again.listeners} if again else set[int]()
-                here = [one for one in here if one.inode in still]
-            if others := foreign(here, held, sight.hosts[host]):
-                errors.append(held_error(host, others, held))
-        if errors:
-            raise together(errors)
+        if not in_the_way or not (held := await held_ports(self.hosts, in_the_way, sight.hosts)):
+            return plan, sight
+        free = [target for target in targets if target.host not in held]
+        return planner.plan_up(free, sight.hosts, runtimes), sight.without(held)
 
     def _ask_early(self) -> asyncio.Task[SchedulerObserved | None] | None:
         """Begin to ask a scheduler elsewhere while its host is looked at."""
@@ -198,8 +200,8 @@ class Fleet:
     ) -> Upped:
         """Bring the fleet up as declared and wait until the scheduler lists every worker.
 
-        A host that cannot be reached or fails is left out; the others are brought up, and the
-        failures are in what is returned.
+        A host that cannot be reached, fails, or has a port that somebody else holds is left out;
+        the others are brought up, and the failures are in what is returned.
 
         Parameters
         ----------
@@ -214,16 +216,17 @@ class Fleet:
 
         Raises
         ------
-        UnreachableHostError
-            The scheduler's host cannot be reached.
-        LeaseHeldError, PortHeldError, EnvironmentBuildError, CommandFailedError, DeadlineError
+        UnreachableHostError, PortHeldError
+            The scheduler's host cannot be reached, or others hold its ports.
+        LeaseHeldError, EnvironmentBuildError, CommandFailedError, DeadlineError
         """
         began = time.monotonic()
         asking = self._ask_early()
         sight = await self._first_look()
         looked = time.monotonic()
         self._need(sight)
-        plan = await self.plan_from(sight)
+        plan, sight = await self._plan_around(sight)
+        self._need(sight)
         failed = dict(sight.failures)
         if plan.empty:
             cluster = await asking if asking else await self.cluster()
@@ -238,7 +241,8 @@ class Fleet:
             if turn != before or time.monotonic() - looked > _FRESH_SECONDS:
                 sight = await self.look()
                 self._need(sight)
-                again = await self.plan_from(sight)
+                again, sight = await self._plan_around(sight)
+                self._need(sight)
                 if again != plan and not again.empty and not confirm(again):
                     return Upped(again, time.monotonic() - began, declined=True)
                 plan, failed = again, dict(sight.failures)
@@ -369,6 +373,7 @@ class Fleet:
             cluster is not None,
             sight.hosts,
             sight.failures,
+            await strangers(self.hosts, layout, sight.hosts, cluster),
         )
 
     async def _cluster_or_none(self) -> SchedulerObserved | None:

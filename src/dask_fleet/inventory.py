@@ -1,7 +1,8 @@
-"""The inventory: every declared process, what is known of it, and its state in one word."""
+"""The inventory: every declared process, its state in one word, and who else is there."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from dask_fleet.layout import Layout
     from dask_fleet.observed import HostObserved, ProcessRecord, RegisteredWorker, SchedulerObserved
 
-__all__ = ["Row", "RowState", "inventory", "totals"]
+__all__ = ["Row", "RowState", "Stranger", "inventory", "totals", "undeclared_workers"]
 
 RowState = Literal[
     "running",
@@ -76,6 +77,35 @@ class Row:
     executing: int
     ready: int
     fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """What is there and was not declared.
+
+    Attributes
+    ----------
+    kind : str
+        ``process``: holds a port that a process of the fleet is to have; ``worker``: is registered
+        at the scheduler.
+    host : str
+        Where it is; empty for a worker at an address that no host has.
+    name : str
+        Command line of a process, empty if it may not be looked at; name of a worker.
+    fault : str
+        All of it in words.
+    port : int or None
+        The port that it holds or, a worker, listens on.
+    pid : int or None
+        Of a process.
+    """
+
+    kind: Literal["process", "worker"]
+    host: str
+    name: str
+    fault: str
+    port: int | None = None
+    pid: int | None = None
 
 
 def inventory(
@@ -176,3 +206,34 @@ def totals(rows: tuple[Row, ...]) -> dict[str, int]:
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
     return counts
+
+
+def undeclared_workers(layout: Layout, cluster: SchedulerObserved | None) -> tuple[Stranger, ...]:
+    """Return the workers that the scheduler lists and that are not declared, by their names.
+
+    One that bears a declared name but is registered from another host is none of the fleet's.
+    """
+    declared = {worker.name: worker for worker in layout.workers}
+    hosts = {host.address: host.name for host in layout.hosts.values()}
+    found: list[Stranger] = []
+    for name, there in sorted(cluster.workers.items()) if cluster else ():
+        address, _, port = there.address.rpartition("://")[2].rpartition(":")
+        address = address.strip("[]")
+        own = declared.get(name)
+        if own is None:
+            fault = f"worker {name} at {there.address} is registered, and not declared"
+        elif _differ(address, own.contact):
+            fault = f"worker {name} is registered from {there.address}, declared is {own.contact}"
+        else:
+            continue
+        number = int(port) if port.isdecimal() else None
+        found.append(Stranger("worker", hosts.get(address, ""), name, fault, number))
+    return tuple(found)
+
+
+def _differ(one: str, other: str) -> bool:
+    """Return whether two addresses are certainly not the same; a name may be any."""
+    try:
+        return ipaddress.ip_address(one) != ipaddress.ip_address(other)
+    except ValueError:
+        return False

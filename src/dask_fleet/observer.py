@@ -61,6 +61,11 @@ class Sight:
     hosts: Mapping[str, HostObserved]
     failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
 
+    def without(self, failures: Mapping[str, FleetError]) -> Sight:
+        """Return it with these hosts among the failures."""
+        hosts = {name: seen for name, seen in self.hosts.items() if name not in failures}
+        return Sight(hosts, {**self.failures, **failures})
+
 
 async def look(hosts: Iterable[HostAccess], *, brief: bool = False) -> Sight:
     """Return what was seen on each host; one that fails does not hold up the others.

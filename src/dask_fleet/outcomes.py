@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dask_fleet.actions import Plan
 from dask_fleet.errors import FleetError
-from dask_fleet.inventory import Row
+from dask_fleet.inventory import Row, Stranger
 from dask_fleet.observed import HostObserved
 
 __all__ = ["Status", "Upped"]
@@ -15,12 +15,13 @@ __all__ = ["Status", "Upped"]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The inventory at one moment: processes, hosts, and whether the scheduler answers."""
+    """The inventory at one moment: processes, hosts, whether the scheduler answers, strangers."""
 
     rows: tuple[Row, ...]
     answers: bool
     hosts: Mapping[str, HostObserved] = field(default_factory=dict[str, HostObserved])
     failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
+    strangers: tuple[Stranger, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from dask_fleet.command import Command, script
 from dask_fleet.errors import PortHeldError
 
 if TYPE_CHECKING:
+    from dask_fleet.layout import Layout
     from dask_fleet.observed import HostObserved, Listener
     from dask_fleet.target import HostTarget
 
@@ -23,6 +24,8 @@ __all__ = [
     "holders_script",
     "ports_in_the_way",
     "read_holders",
+    "sentence",
+    "unexplained",
 ]
 
 _FLEET = re.compile(r".*/dask-fleet/fleets/([^/]+)")
@@ -72,18 +75,42 @@ def ports_in_the_way(
         for name in action.units
     }
     for target in targets:
-        by_port: dict[int, list[Listener]] = {}
-        for listener in observed[target.host].listeners:
-            by_port.setdefault(listener.port, []).append(listener)
-        for unit in target.units:
-            if (target.host, unit.name) in units:
-                found.extend(
-                    PortInTheWay(target.host, unit.name, port, listener.inode)
-                    for address, port in unit.ports
-                    for listener in by_port.get(port, ())
-                    if _overlap(address, listener.address)
-                )
+        wanted = [
+            (unit.name, address, port)
+            for unit in target.units
+            if (target.host, unit.name) in units
+            for address, port in unit.ports
+        ]
+        found.extend(_held(observed[target.host], wanted))
     return tuple(dict.fromkeys(found))
+
+
+def unexplained(layout: Layout, seen: HostObserved) -> tuple[PortInTheWay, ...]:
+    """Return the listening sockets on declared ports of a host whose own process does not live.
+
+    A process that lives holds its ports, for it writes its record when it has them. Whether the
+    others are the fleet's all the same, such as a nanny whose worker has just died, is known only
+    when their holders have been asked for; see `foreign`.
+    """
+    wanted = [
+        (unit.name, process.listen, port)
+        for unit in layout.units_on(seen.host)
+        for process in unit.processes
+        if (record := seen.records.get(process.name)) is None or not record.alive
+        for port in process.ports.values()
+    ]
+    return tuple(dict.fromkeys(_held(seen, wanted)))
+
+
+def _held(seen: HostObserved, wanted: Iterable[tuple[str, str, int]]) -> Iterator[PortInTheWay]:
+    """Yield the sockets that are in the way of units, each with an address and a port."""
+    by_port: dict[int, list[Listener]] = {}
+    for listener in seen.listeners:
+        by_port.setdefault(listener.port, []).append(listener)
+    for unit, address, port in wanted:
+        for listener in by_port.get(port, ()):
+            if _overlap(address, listener.address):
+                yield PortInTheWay(seen.host, unit, port, listener.inode)
 
 
 def _overlap(wanted: str, held: str) -> bool:
@@ -119,16 +146,18 @@ def held_error(
     host: str, ports: Iterable[PortInTheWay], holders: Mapping[int, Holder]
 ) -> PortHeldError:
     """Return the error that names every port in the way on a host, and who holds it."""
-    lines: list[str] = []
-    for port in ports:
-        holder = holders.get(port.inode)
-        who = str(holder) if holder else "a process that only root may look at"
-        lines.append(f"port {port.port}, which {port.unit} needs, is held by {who}")
+    lines = [sentence(port, holders.get(port.inode)) for port in ports]
     if len(lines) == 1:
         return PortHeldError(f"{host}: {lines[0]}", _REMEDY)
     return PortHeldError(
         f"{host}: {len(lines)} ports are held by others\n" + "\n".join(lines), _REMEDY
     )
+
+
+def sentence(port: PortInTheWay, holder: Holder | None) -> str:
+    """Return who holds a port that a unit needs, in words."""
+    who = str(holder) if holder else "a process that only root may look at"
+    return f"port {port.port}, which {port.unit} needs, is held by {who}"
 
 
 _REMEDY = "end what holds them, or give the fleet other ports in fleet.yaml"

@@ -25,6 +25,7 @@ Severity = Literal["error", "warning", "note"]
 CHECKS: Mapping[str, str] = {
     "hosts": "every host answers and can run the doctor's probe",
     "ports": "every declared port is free or held by the fleet",
+    "workers": "the scheduler, if it runs, lists no worker that is not declared",
     "connections": "every host reaches every host that the contract names",
     "clocks": "clocks agree with the scheduler host's",
     "versions": "python, dask and the environment are the same everywhere",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.checks.findings import Examined, Finding, Severity
 from dask_fleet.firewall import OUTSIDE, Rule, numbers, ranges
-from dask_fleet.ports import PortInTheWay, foreign
+from dask_fleet.inventory import undeclared_workers
+from dask_fleet.ports import PortInTheWay, foreign, sentence
 from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
     from dask_fleet.checks.findings import Listening
     from dask_fleet.layout import Layout
-    from dask_fleet.observed import HostObserved
+    from dask_fleet.observed import HostObserved, SchedulerObserved
 
 __all__ = [
     "MOST_TARGETS",
@@ -23,6 +24,7 @@ __all__ = [
     "dialled_by",
     "held_inodes",
     "port_findings",
+    "worker_findings",
 ]
 
 MOST_TARGETS = 64
@@ -83,15 +85,9 @@ def _foreign_ports(layout: Layout, one: Examined) -> tuple[PortInTheWay, ...]:
 def port_findings(layout: Layout, one: Examined) -> Iterator[Finding]:
     """Yield the declared ports of a host that the fleet has not and could not get."""
     for port in _foreign_ports(layout, one):
-        holder = one.holders.get(port.inode)
-        who = str(holder) if holder else "a process that only root may look at"
-        yield Finding(
-            "ports",
-            "error",
-            one.host,
-            f"port {port.port}, which {port.unit} needs, is held by {who}",
-            "end what holds it, or give the fleet other ports in fleet.yaml",
-        )
+        fault = sentence(port, one.holders.get(port.inode))
+        remedy = "end what holds it, or give the fleet other ports in fleet.yaml"
+        yield Finding("ports", "error", one.host, fault, remedy)
     failed: dict[tuple[str, str, str], list[int]] = {}
     for address, port, word, text in one.listening.failed:
         failed.setdefault((address, word, text), []).append(port)
@@ -109,6 +105,19 @@ def port_findings(layout: Layout, one: Examined) -> Iterator[Finding]:
         else:
             fault, remedy = f"nothing can listen on {address} {listed}: {text}", "see the error"
         yield Finding("ports", "error", one.host, fault, remedy)
+
+
+def worker_findings(layout: Layout, cluster: SchedulerObserved | None) -> Iterator[Finding]:
+    """Yield the workers that the scheduler lists and nobody declared; they take tasks too."""
+    for one in undeclared_workers(layout, cluster):
+        yield Finding(
+            "workers",
+            "warning",
+            one.host or layout.scheduler.host,
+            one.fault,
+            "end it where it runs, or declare it; `tls: true` lets in only whom you give a"
+            " certificate",
+        )
 
 
 def _reachable(layout: Layout, one: Examined) -> frozenset[int]:

@@ -49,7 +49,9 @@ def plan_command(
 ) -> None:
     """Show what `up` would change, and why; change nothing.
 
-    Ends with 0 when nothing would change and with 2 when something would.
+    Ends with 0 when nothing would change and with 2 when something would. A host that cannot be
+    reached, or on which somebody else holds a port that a start needs, is named; the plan is then
+    that of the others.
     """
     fleet = load_fleet(file, limit=limit, accept_new=accept_new)
 
@@ -63,7 +65,7 @@ def plan_command(
     if json_:
         print_json(
             plan_value(fleet.layout.name, plan)
-            | {"unreachable": {host: error.message for host, error in sight.failures.items()}}
+            | {"failures": {host: error.message for host, error in sight.failures.items()}}
             | ({"diff": text} if diff else {})
         )
     elif plan.empty and not sight.failures:
@@ -113,8 +115,8 @@ def up_command(
 
     Shows the plan and asks, applies it, and waits until the scheduler itself lists every worker
     on the ports that were declared. Run it again after editing fleet.yaml, after a fault, or
-    after it was interrupted: it goes on from what is there. A host that cannot be reached is
-    left out and named at the end; the others are brought up.
+    after it was interrupted: it goes on from what is there. A host that cannot be reached, or
+    whose ports somebody else holds, is left out and named at the end; the others are brought up.
     """
     fleet = load_fleet(file, limit=limit, accept_new=accept_new)
     with Progress(several=len(fleet.hosts) > 1, quiet=json_) as progress:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dask_fleet.cli.common import as_json, file_option, load_fleet, print_json, reports_errors, run
-from dask_fleet.cli.render import console, on_terminal, show_table, size
+from dask_fleet.cli.render import console, on_terminal, say, show_table, size
 from dask_fleet.errors import FleetError
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def status_command(file: Path | None, json_: bool, watch: bool) -> None:
     it, host, address, ports, pid, since when it runs, restarts, memory, CPU, tasks and versions.
     Ports of a worker are those of worker, nanny and dashboard. Tasks are those that run and, after
     the plus sign, those that wait on it. A narrow terminal shows fewer columns; a pipe and --json
-    have all of them.
+    have all of them. Warnings name strangers: processes that hold a port of the fleet, and workers
+    that are registered and not declared. They are never ended.
     """
     fleet = load_fleet(file)
     if watch and not json_:
@@ -84,10 +85,18 @@ def status_command(file: Path | None, json_: bool, watch: bool) -> None:
     for row in status.rows:
         if row.fault and row.state == "wrong":
             click.echo(f"{row.name}: {row.fault}")
+    _name_strangers(status)
     if fleet.layout.tls:
         from dask_fleet.tls.expiry import certificates_on, in_words
 
         click.echo(in_words(certificates_on(status.hosts)))
+
+
+def _name_strangers(status: Status) -> None:
+    """Print a line for each process and worker that is there and was not declared."""
+    for one in status.strangers:
+        label = click.style("warning", fg="yellow", bold=True)
+        say(f"{label}: {f'{one.host}: ' if one.host else ''}{one.fault}", rest=2)
 
 
 def _watch(fleet: Fleet) -> None:
@@ -197,6 +206,7 @@ def _value(fleet: Fleet, status: Status) -> dict[str, Any]:
             for row in status.rows
         ],
         "certificates": [one.value for one in certificates_on(status.hosts)],
+        "strangers": [dataclasses.asdict(one) for one in status.strangers],
     }
 
 

@@ -1,0 +1,120 @@
+"""Who is there that nobody declared: asks hosts who holds ports of the fleet.
+
+Strangers are named, never ended: what they are there for is not ours to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from dask_fleet.errors import FleetError
+from dask_fleet.inventory import Stranger, undeclared_workers
+from dask_fleet.observer import holders, look
+from dask_fleet.ports import foreign, held_error, sentence, unexplained
+
+if TYPE_CHECKING:
+    from dask_fleet.layout import Layout
+    from dask_fleet.observed import HostObserved, SchedulerObserved
+    from dask_fleet.observer import HostAccess
+    from dask_fleet.ports import Holder, PortInTheWay
+
+__all__ = ["held_ports", "strangers"]
+
+
+async def held_ports(
+    hosts: Mapping[str, HostAccess],
+    in_the_way: Iterable[PortInTheWay],
+    observed: Mapping[str, HostObserved],
+) -> dict[str, FleetError]:
+    """Return an error for each host on which ports in the way are held by others.
+
+    Parameters
+    ----------
+    hosts : Mapping
+        How to reach each host.
+    in_the_way : iterable of PortInTheWay
+        Ports that are needed.
+    observed : Mapping
+        What was seen on each host.
+    """
+
+    async def error(host: str, ports: list[PortInTheWay]) -> FleetError | None:
+        try:
+            others, held = await _held_by_others(hosts[host], observed[host], ports)
+        except FleetError as failure:
+            return failure
+        return held_error(host, others, held) if others else None
+
+    by_host = _by_host(in_the_way)
+    errors = await asyncio.gather(*(error(host, ports) for host, ports in by_host.items()))
+    return {host: one for host, one in zip(by_host, errors, strict=True) if one is not None}
+
+
+async def strangers(
+    hosts: Mapping[str, HostAccess],
+    layout: Layout,
+    observed: Mapping[str, HostObserved],
+    cluster: SchedulerObserved | None,
+) -> tuple[Stranger, ...]:
+    """Return the processes on declared ports and the workers that nobody declared.
+
+    Parameters
+    ----------
+    hosts : Mapping
+        How to reach each host.
+    layout : Layout
+        What is declared.
+    observed : Mapping
+        What was seen on each host. Only where a port is held whose own process does not live is a
+        host asked once more.
+    cluster : SchedulerObserved or None
+        What the scheduler says; ``None`` if it does not answer.
+    """
+
+    async def there(host: str, ports: list[PortInTheWay]) -> list[Stranger]:
+        try:
+            others, held = await _held_by_others(hosts[host], observed[host], ports)
+        except FleetError as failure:
+            fault = f"who holds its ports is not known: {failure.message.splitlines()[0]}"
+            return [Stranger("process", host, "", fault)]
+        return [_process(port, held.get(port.inode)) for port in others]
+
+    ports = (port for seen in observed.values() for port in unexplained(layout, seen))
+    found = await asyncio.gather(*(there(*one) for one in _by_host(ports).items()))
+    workers = undeclared_workers(layout, cluster)
+    return (*(one for several in found for one in several), *workers)
+
+
+def _process(port: PortInTheWay, holder: Holder | None) -> Stranger:
+    return Stranger(
+        kind="process",
+        host=port.host,
+        name=holder.command if holder else "",
+        fault=sentence(port, holder),
+        port=port.port,
+        pid=holder.pid if holder else None,
+    )
+
+
+def _by_host(ports: Iterable[PortInTheWay]) -> dict[str, list[PortInTheWay]]:
+    by_host: dict[str, list[PortInTheWay]] = {}
+    for port in ports:
+        by_host.setdefault(port.host, []).append(port)
+    return by_host
+
+
+async def _held_by_others(
+    access: HostAccess, seen: HostObserved, ports: list[PortInTheWay]
+) -> tuple[tuple[PortInTheWay, ...], dict[int, Holder]]:
+    """Return the ports that no process of the fleet holds, and who holds them."""
+    held = await holders(access, [one.inode for one in ports])
+    if not all(one.inode in held for one in ports):
+        # Nobody may be seen to hold a socket because it was closed meanwhile.
+        again = await look([access], brief=True)
+        for failure in again.failures.values():
+            raise failure
+        still = {one.inode for one in again.hosts[seen.host].listeners}
+        ports = [one for one in ports if one.inode in still]
+    return foreign(ports, held, seen), held
