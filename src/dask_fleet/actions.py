@@ -195,6 +195,11 @@ class Plan:
     phases: tuple[tuple[Action, ...], ...] = ()
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts on which something is done."""
+        return tuple(dict.fromkeys(action.host for phase in self.phases for action in phase))
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.changes and not any(self.phases)

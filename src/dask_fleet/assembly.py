@@ -112,6 +112,7 @@ def open_fleet(
         A host needs a transport or a runtime that this version does not have, or nothing fits
         ``limit``.
     """
+    words = tuple(limit)
     blueprint = _blueprint(path, environ)
     layout = blueprint.layout()
     names = dict.fromkeys([layout.scheduler.host, *layout.hosts])
@@ -140,17 +141,17 @@ def open_fleet(
         hosts,
         credentials=_credentials(layout.name),
         connections=connections,
-        chosen=_chosen(list(hosts), limit),
+        chosen=_chosen(list(hosts), words),
+        limit=words,
     )
 
 
-def _chosen(hosts: list[str], limit: Iterable[str]) -> frozenset[str]:
-    patterns = list(limit)
-    if not patterns:
+def _chosen(hosts: list[str], limit: tuple[str, ...]) -> frozenset[str]:
+    if not limit:
         return frozenset()
     from dask_fleet.selection import select
 
-    return frozenset(select(hosts, patterns))
+    return frozenset(select(hosts, limit))
 
 
 def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:

@@ -65,6 +65,8 @@ class Fleet:
         What is given back by `close`.
     chosen : frozenset of str
         The hosts that are looked at and acted on; all if it is empty.
+    limit : tuple of str
+        The words that have chosen them, for the history.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class Fleet:
         credentials: Callable[[Layout], Mapping[str, Mapping[str, bytes]]] = lambda _: {},
         connections: Closing | None = None,
         chosen: frozenset[str] = frozenset(),
+        limit: tuple[str, ...] = (),
     ) -> None:
         self.blueprint = blueprint
         self.layout = blueprint.layout()
         self.hosts = hosts
         self.chosen = chosen or frozenset(hosts)
+        self._limit = limit
         self._credentials = credentials
         self._connections = connections
 
@@ -268,13 +272,13 @@ class Fleet:
         from dask_fleet import history
 
         digests = (self.blueprint.digest, self.environment.digest, self.blueprint.release)
-        entry = history.Entry.begin(purpose, *digests, plan)
+        entry = history.Entry.begin(purpose, *digests, plan, self._limit)
         return history.recorded(self.scheduler_access, entry)
 
     async def down(
         self, *, confirm: Callable[[Plan], bool], sink: Sink, break_lease: bool = False
     ) -> Upped:
-        """Stop everything and remove every file of the fleet; environments stay.
+        """Stop everything and remove every file of the fleet; environments and history stay.
 
         Raises
         ------
@@ -292,11 +296,14 @@ class Fleet:
         if not confirm(plan):
             return Upped(plan, time.monotonic() - began, declined=True, failures=failed)
         async with self._lease("down", force=break_lease):
-            from dask_fleet import executor
-
             sight = await self.look()
-            failed = dict(sight.failures)
-            failed.update(await executor.apply(self._down(sight), self.hosts, sink))
+            again = self._down(sight)
+            async with self._recorded("down", again) as failed_in:
+                failed_in.update(sight.failures)
+                from dask_fleet import executor
+
+                failed_in.update(await executor.apply(again, self.hosts, sink))
+                failed = failed_in
         return Upped(plan, time.monotonic() - began, failures=failed)
 
     def _down(self, sight: Sight) -> Plan:

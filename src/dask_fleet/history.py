@@ -1,6 +1,7 @@
 """The history of a fleet: who changed it, when, to what, and how that ended.
 
-It lies on the scheduler's host, beside the journals that say each step; it goes with the fleet.
+It lies on the scheduler's host, beside the fleet's directory, so that it tells of a `down` too and
+of the fleet that was there before. The journals, which say each step, go with the fleet.
 """
 
 from __future__ import annotations
@@ -55,13 +56,17 @@ class Entry:
     who : str
         Operator and the machine that they worked on.
     what : str
-        ``up`` or ``restart``.
+        ``up``, ``restart`` or ``down``, with options that say what kind of one.
     spec, environment : str
         Digests of what was declared.
     release : str
         Digest of both.
     changes : int
         Lines of the plan.
+    hosts : tuple of str
+        Where something was to be done.
+    limit : tuple of str
+        What ``--limit`` was given; empty when every host was meant.
     """
 
     identifier: str
@@ -72,9 +77,19 @@ class Entry:
     environment: str
     release: str
     changes: int
+    hosts: tuple[str, ...] = ()
+    limit: tuple[str, ...] = ()
 
     @classmethod
-    def begin(cls, what: str, spec: str, environment: str, release: str, plan: Plan) -> Entry:
+    def begin(
+        cls,
+        what: str,
+        spec: str,
+        environment: str,
+        release: str,
+        plan: Plan,
+        limit: tuple[str, ...] = (),
+    ) -> Entry:
         """Return the entry of what begins now."""
         return cls(
             identifier=secrets.token_hex(8),
@@ -85,6 +100,8 @@ class Entry:
             environment=environment,
             release=release,
             changes=len(plan.changes),
+            hosts=plan.hosts,
+            limit=limit,
         )
 
     def line(self, result: str, seconds: float = 0.0, fault: str = "") -> str:
@@ -163,6 +180,7 @@ def _change(line: str) -> Change | None:
         fields = cast("dict[str, Any]", dict(value))
         result, seconds, fault = (fields.pop(key) for key in ("result", "seconds", "fault"))
         ended = result if result != "begun" else "broken off"
+        fields |= {key: tuple(fields.get(key, ())) for key in ("hosts", "limit")}
         return Change(Entry(**fields), str(ended), float(seconds), str(fault))
     except (ValueError, TypeError, KeyError):
         return None

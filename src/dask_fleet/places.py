@@ -14,7 +14,7 @@ class Places:
     Attributes
     ----------
     fleets : str
-        Holds one directory for each fleet, and their leases.
+        Holds one directory for each fleet, and beside them their leases and histories.
     state : str
         Everything of this fleet: what is deployed, what runs, its logs.
     environments : str
@@ -89,8 +89,8 @@ class Places:
 
     @property
     def history(self) -> str:
-        """The file on the scheduler's host that says who changed what, and how it ended."""
-        return f"{self.state}/history.jsonl"
+        """The file on the scheduler's host that says who changed what; it outlives the fleet."""
+        return f"{self.state}.history.jsonl"
 
     def environment(self, digest: str) -> str:
         """Directory of one environment."""

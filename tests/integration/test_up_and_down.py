@@ -40,7 +40,9 @@ def test_a_fleet_comes_up_stays_and_goes(desk: Desk) -> None:
 
     desk.call("down", "--yes")
     assert desk.processes() == []
-    assert list(desk.state.rglob("*")) == [desk.state / "fleets"]
+    left = {path.name for path in desk.state.rglob("*")}
+    assert left == {"fleets", "life.history.jsonl"}
+    assert [entry["what"] for entry in desk.call("history", "--json").json] == ["up", "down"]
     assert "it is not up" in desk.call("down", "--yes").out
 
 

@@ -12,14 +12,15 @@ from typing import Any, cast
 import pytest
 
 from dask_fleet.actions import Change as Line
-from dask_fleet.actions import Plan
+from dask_fleet.actions import Plan, RemoveFleet, UpdateUnits, WriteFiles
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import CommandFailedError, FleetError
 from dask_fleet.history import Change, Entry, History, recorded
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
+from dask_fleet.planner import plan_down
 from dask_fleet.transports.base import Transport
-from tests.unit.simulator import RUNTIME
+from tests.unit.simulator import HOST, RUNTIME, up
 
 KEPT = 1000
 
@@ -88,7 +89,9 @@ def said(changes: Sequence[Change]) -> list[tuple[str, str, float, str]]:
 
 def test_an_entry_of_now_counts_the_lines_of_the_plan():
     lines = tuple(Line("h", "start", "x", "y") for _ in range(4))
-    one, two = (Entry.begin("up", "s", "e", "r", Plan(lines)) for _ in range(2))
+    acts = (WriteFiles("h", ()), UpdateUnits("h", ("x",))), (UpdateUnits("i", ("x",)),)
+    one, two = (Entry.begin("up", "s", "e", "r", Plan(lines, acts), ("h*",)) for _ in range(2))
+    assert (one.hosts, one.limit) == (("h", "i"), ("h*",))
     assert (one.what, one.spec, one.environment, one.release, one.changes) == (
         "up",
         "s",
@@ -101,12 +104,23 @@ def test_an_entry_of_now_counts_the_lines_of_the_plan():
     assert json.loads(one.line("begun"))["result"] == "begun"
 
 
+def test_it_outlives_the_directory_of_the_fleet():
+    places = Places.below("/var/state", "/var/data", "sst")
+    assert places.history == f"{places.state}.history.jsonl"
+    plan = plan_down({HOST: up().observe()}, {HOST: RUNTIME}, {HOST: places})
+    actions = [action for phase in plan.phases for action in phase]
+    (removed,) = [one.paths for one in actions if isinstance(one, RemoveFleet)]
+    assert places.state in removed
+    assert places.history not in removed
+
+
 def test_a_host_without_a_history_has_none(host: Host):
     assert host.read() == ()
 
 
 def test_what_began_and_ended_is_one_change(host: Host):
-    one, two = entry("1"), entry("2", what="restart", changes=1)
+    one = entry("1", hosts=("head", "vm-1"), limit=("head", "vm-*"))
+    two = entry("2", what="restart", changes=1)
     host.write(one.line("begun"), one.line("done", 12.34))
     host.write(two.line("begun"), two.line("failed", 5, "vm-2: it broke"))
     assert host.read() == (
@@ -155,6 +169,7 @@ def test_a_line_that_lacks_nothing_but_its_end_counts(host: Host):
         entry("2").line("done").replace('"changes": 3', '"changes": 3, "new": 4'),
         entry("2").line("done").replace('"seconds": 0.0', '"seconds": "long"'),
         entry("2").line("done").replace('"seconds": 0.0', '"seconds": null'),
+        entry("2").line("done").replace('"hosts": []', '"hosts": 7'),
     ],
 )
 def test_a_line_that_says_something_else_is_passed_over(host: Host, line: str):

@@ -97,6 +97,9 @@ def test_a_change_of_the_spec_changes_just_what_differs(lab: Lab, fleet: Operato
     after = fleet.rows()
     changed = {name for name in before if before[name]["pid"] != after[name]["pid"]}
     assert changed == {"dask-worker-0002"}
+    last = json.loads(fleet.call("history", "--json").stdout)[-1]
+    assert (last["hosts"], last["limit"]) == (["dask-worker-0002"], ["dask-worker-0002"])
+    assert "up --limit dask-worker-0002" in fleet.call("history").stdout.splitlines()[-1]
     fleet.write()
     fleet.call("up", "--yes")
     assert fleet.plan()["empty"]
@@ -155,14 +158,17 @@ def test_ssh_logs_in_as_the_fleet_does(fleet: Operator):
     assert done.stdout.strip() == "dask-worker-0003"
 
 
-def test_down_leaves_nothing_but_the_environment(lab: Lab, operator: Operator):
+def test_down_leaves_nothing_but_environment_and_history(lab: Lab, operator: Operator):
     operator.write()
     operator.call("up", "--yes")
     operator.call("down", "--yes")
     for host in lab.hosts:
         assert host.run("ls /etc/systemd/system").stdout.find("dask-fleet") == -1
         left = host.run("ls /var/lib/dask-fleet/fleets").stdout.split()
-        assert left == []
+        assert left == (["sst.history.jsonl"] if host is lab.scheduler else [])
         listeners = host.run(["ss", "-Hltn"]).stdout
         assert not any(f":{port}" in listeners for port in (8786, 8787, 9010, 9022))
     assert "nothing to do" in operator.call("down", "--yes").stdout
+    last = json.loads(operator.call("history", "--json").stdout)[-1]
+    assert (last["what"], last["result"]) == ("down", "done")
+    assert set(last["hosts"]) == {host.name for host in lab.hosts}

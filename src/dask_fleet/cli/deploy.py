@@ -23,6 +23,7 @@ from dask_fleet.cli.common import (
 from dask_fleet.cli.progress import Progress
 from dask_fleet.cli.render import plan_value, show_diff, show_plan
 from dask_fleet.errors import EXIT_CHANGES, FleetError, together
+from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
@@ -212,10 +213,11 @@ def restart_command(
 @break_lease_option
 @reports_errors
 def down_command(file: Path | None, yes: bool, limit: tuple[str, ...], break_lease: bool) -> None:
-    """Stop the fleet and leave nothing of it behind.
+    """Stop the fleet and remove it from its hosts.
 
     Processes, ports, files and logs are gone afterwards. Software environments stay, for other
-    fleets use them too and making one takes minutes; `up` finds them again.
+    fleets use them too and making one takes minutes; `up` finds them again. The history stays on
+    the scheduler's host, and the authority of a fleet with TLS on the operator's machine.
     """
     fleet = load_fleet(file, limit=limit)
     name = fleet.layout.name
@@ -231,5 +233,15 @@ def down_command(file: Path | None, yes: bool, limit: tuple[str, ...], break_lea
     elif done.plan.empty:
         click.echo(f"fleet {name}: nothing to do; it is not up")
     elif not done.failures:
-        click.echo(f"fleet {name} is down; nothing of it is left")
+        _say_down(fleet)
     _report_failures(done)
+
+
+def _say_down(fleet: Fleet) -> None:
+    access, name = fleet.scheduler_access, fleet.layout.name
+    if fleet.chosen < fleet.hosts.keys():
+        hosts = ", ".join(fold(host for host in fleet.hosts if host in fleet.chosen))
+        click.echo(f"fleet {name} is down on {hosts}")
+        return
+    where = f"{access.transport.host}:" if access.remote else ""
+    click.echo(f"fleet {name} is down; its history stays in {where}{access.places.history}")

@@ -23,6 +23,7 @@ from dask_fleet.cli.common import (
 )
 from dask_fleet.cli.render import show_table
 from dask_fleet.errors import FleetError
+from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
     from dask_fleet.history import Change
@@ -40,7 +41,8 @@ __all__ = ["client_config_command", "exec_command", "history_command", "ssh_comm
 def history_command(file: Path | None, json_: bool, lines: int) -> None:
     """Print who changed the fleet, when, to what, and how that ended; the last one last.
 
-    A release is one spec and one environment: the same word means the same fleet. `broken off` is
+    It outlives a `down`. A release is one spec and one environment: the same word means the same
+    fleet. `broken off` is
     a change whose end was never written, because its operator was cut off; `dask fleet up` goes
     on from there.
     """
@@ -55,7 +57,8 @@ def history_command(file: Path | None, json_: bool, lines: int) -> None:
         (
             change.entry.time,
             change.entry.who,
-            change.entry.what,
+            " ".join((change.entry.what, *(f"--limit {word}" for word in change.entry.limit))),
+            ", ".join(fold(change.entry.hosts)),
             change.entry.release,
             str(change.entry.changes),
             f"{change.seconds:.1f} s" if change.seconds else "",
@@ -66,7 +69,8 @@ def history_command(file: Path | None, json_: bool, lines: int) -> None:
     if not rows:
         click.echo(f"fleet {fleet.layout.name}: nothing was ever changed")
         return
-    show_table(["when", "who", "what", "release", "changes", "took", "result"], rows, right={4, 5})
+    header = ["when", "who", "what", "hosts", "release", "changes", "took", "result"]
+    show_table(header, rows, right={5, 6})
 
 
 def _value(change: Change) -> Mapping[str, object]:
