@@ -11,9 +11,9 @@ from itertools import pairwise
 from benchmarks.figures import Figures
 from benchmarks.machine import Bench, free_ports, load_average
 from benchmarks.processes import Measured, MeasurementError, measured
-from benchmarks.simulation.fleets import SimulatedFleet
+from benchmarks.simulation.fleets import Asked, SimulatedFleet
 
-__all__ = ["SIZES", "check_status", "check_up", "measure"]
+__all__ = ["SIZES", "check_asked", "check_status", "check_up", "judge", "measure"]
 
 SIZES = (10, 100, 1000)
 _WITHIN = 300.0
@@ -38,7 +38,7 @@ def measure(bench: Bench, rounds: int, sizes: Sequence[int] = SIZES, *, warm: bo
     finally:
         for fleet in fleets:
             fleet.stop()
-    _judge(figures, sizes)
+    judge(figures, sizes)
     return figures
 
 
@@ -56,13 +56,25 @@ def check_status(out: str, hosts: int) -> None:
         raise MeasurementError(f"`status` on {hosts} hosts: {len(rows)} processes; {wrong}")
 
 
+def check_asked(asked: Asked, hosts: int) -> None:
+    """Raise an error unless each host was asked one command, on one connection."""
+    for what, counts in (("connections", asked.connections), ("commands", asked.commands)):
+        other = {address: count for address, count in counts.items() if count != 1}
+        if other or len(counts) != hosts:
+            raise MeasurementError(f"{what} to {len(counts)} of {hosts} hosts, not one: {other}")
+    if asked.pages != 1:
+        raise MeasurementError(f"the scheduler's page was read {asked.pages} times, not once")
+
+
 def _round(figures: Figures | None, bench: Bench, fleet: SimulatedFleet) -> None:
     for name, words in _COMMANDS.items():
         before = fleet.cpu()
+        fleet.asked()  # from here on it counts
         argv = [bench.tool, *words]
         done = measured(argv, fleet.environ, fleet.directory, within=_WITHIN)
         served = fleet.cpu() - before
         (check_up if name == "up" else check_status)(done.out, fleet.hosts)
+        check_asked(fleet.asked(), fleet.hosts)
         if figures is not None:
             _add(figures, name, fleet.hosts, done, served)
 
@@ -80,14 +92,15 @@ def _subject(hosts: int) -> str:
     return f"{hosts:,} hosts"
 
 
-def _judge(figures: Figures, sizes: Sequence[int]) -> None:
-    figures.series = dict(sorted(figures.series.items(), key=lambda item: item[0][0]))
+def judge(figures: Figures, sizes: Sequence[int]) -> None:
+    """Compare what was measured with what was promised: time on the largest, and growth."""
     largest = _subject(sizes[-1])
     for name in _COMMANDS:
         whole = f"{name}, whole command"
         figures.goal(f"`{name}` on {largest}", figures.values(whole, largest), 30.0)
         if len(sizes) > 1:
             figures.ratio(f"{name}, per host", largest, _subject(sizes[-2]), 1.1)
+        _judge_memory(figures, name, sizes)
         medians = [statistics.median(figures.values(whole, _subject(size))) for size in sizes]
         steps = list(zip(sizes, medians, strict=True))
         figures.remarks += [
@@ -96,3 +109,20 @@ def _judge(figures: Figures, sizes: Sequence[int]) -> None:
             for (m, a), (n, b) in pairwise(steps)
         ]
     figures.remarks.append("the tool and the servers share this machine's CPUs")
+    figures.series = dict(sorted(figures.series.items(), key=lambda item: item[0][0]))
+
+
+def _judge_memory(figures: Figures, name: str, sizes: Sequence[int]) -> None:
+    """Compare what each host more costs at the last step with what it costs at the one before.
+
+    What the tool needs without any host would hide a growth that is worse than linear.
+    """
+    measure = f"{name}, memory for each host more"
+    steps: list[str] = []
+    for m, n in pairwise(sizes):
+        steps.append(f"{m:,} to {n:,} hosts")
+        of = [figures.values(f"{name}, peak memory", _subject(size)) for size in (m, n)]
+        for less, more in zip(*of, strict=True):
+            figures.add(measure, steps[-1], 1000 * (more - less) / (n - m), "kB")
+    if len(steps) > 1:
+        figures.ratio(measure, steps[-1], steps[-2], 1.1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import select
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
@@ -13,10 +16,28 @@ import psutil
 from benchmarks.machine import REPOSITORY, Bench
 from benchmarks.processes import MeasurementError, begin, end
 
-__all__ = ["SimulatedFleet", "fleet_text"]
+__all__ = ["Asked", "SimulatedFleet", "fleet_text"]
 
 _START_SECONDS = 90.0
+_ANSWER_SECONDS = 30.0
 _IN_A_SUBNET = 250
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the servers were asked.
+
+    Attributes
+    ----------
+    connections, commands : Mapping of str to int
+        How many, by the address of the host.
+    pages : int
+        How often the scheduler's page was read.
+    """
+
+    connections: Mapping[str, int]
+    commands: Mapping[str, int]
+    pages: int
 
 
 class SimulatedFleet:
@@ -75,14 +96,32 @@ class SimulatedFleet:
                 [*argv, str(path)],
                 environ,
                 self.directory,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log.fileno(),
             )
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
-        if not ready or process.stdout.readline() != "ready\n":
+        if self._line(process, _START_SECONDS) != "ready\n":
             said = (self.directory / "servers.log").read_text(encoding="utf-8")[-2000:]
             raise MeasurementError(f"the simulated hosts did not start\n{said}")
+
+    def asked(self) -> Asked:
+        """Return what the servers were asked since they started or since the last such call."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        process.stdin.write("asked\n")
+        process.stdin.flush()
+        line = self._line(process, _ANSWER_SECONDS)
+        if not line:
+            raise MeasurementError("the simulated hosts do not say what they were asked")
+        return Asked(**json.loads(line))
+
+    @staticmethod
+    def _line(process: subprocess.Popen[str], within: float) -> str:
+        """Return the next line of the servers; an empty one if none comes in time."""
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], within)
+        return process.stdout.readline() if ready else ""
 
     def cpu(self) -> float:
         """Return the seconds of CPU that the servers have used."""

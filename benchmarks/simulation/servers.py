@@ -1,19 +1,22 @@
 """The servers: ``python -m benchmarks.simulation.servers FLEET.YAML`` serves until it is ended.
 
 Reads the fleet with the tool's own modules, listens on the address and SSH port of every host,
-writes ``ready`` when all listen, and counts what it was asked.
+writes ``ready`` when all listen, and counts what it is asked. A line on standard input is answered
+by a line of JSON: what was asked since the last one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +35,38 @@ _MARK = re.compile(r"dask-fleet-[0-9a-f]{16}")
 _BACKLOG = 1024
 
 
+@dataclass
+class _Asked:
+    """What was asked: connections and commands by address of the host, pages of the scheduler."""
+
+    connections: Counter[str] = field(default_factory=Counter[str])
+    commands: Counter[str] = field(default_factory=Counter[str])
+    pages: int = 0
+
+    def line(self) -> str:
+        """Return it as JSON, and count from nothing again."""
+        said = json.dumps(
+            {"connections": self.connections, "commands": self.commands, "pages": self.pages}
+        )
+        self.connections.clear()
+        self.commands.clear()
+        self.pages = 0
+        return said
+
+
 @dataclass(frozen=True)
 class _Hosts:
     """What is asked and what is answered, by the address of the host that is asked."""
 
     looks: Mapping[str, tuple[bytes, bytes]]
     page: tuple[str, int]
+    asked: _Asked = field(default_factory=_Asked)
 
     async def answer(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Answer a command: a look, or nothing."""
-        asked, answer = self.looks[process.get_extra_info("sockname")[0]]
+        address = process.get_extra_info("sockname")[0]
+        self.asked.commands[address] += 1
+        asked, answer = self.looks[address]
         found = _MARK.search(process.command or "")
         if found is None or shlex.split(process.command or "")[-3:] != ["sh", "-s", "--"]:
             process.stderr.write(b"a simulated host knows no command but the look\n")
@@ -82,6 +107,9 @@ async def _serve(fleet: Fleet, key: Path) -> None:
     body = identity(fleet.layout)
 
     class Server(asyncssh.SSHServer):
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            hosts.asked.connections[conn.get_extra_info("sockname")[0]] += 1
+
         def connection_requested(
             self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
         ) -> bool:
@@ -100,6 +128,7 @@ async def _serve(fleet: Fleet, key: Path) -> None:
 
     async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
+        hosts.asked.pages += 1
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
@@ -114,8 +143,17 @@ async def _serve(fleet: Fleet, key: Path) -> None:
         )
     print("ready", flush=True)
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+
+    def report() -> None:
+        if sys.stdin.readline():
+            print(hosts.asked.line(), flush=True)
+        else:
+            stop.set()  # nobody is left who could ask
+
+    loop.add_reader(sys.stdin.fileno(), report)
     await stop.wait()
     for listener in listeners:
         listener.close()
