@@ -35,7 +35,7 @@ develop: $(UV) ## install what tests, lint and benchmarks need
 
 .PHONY: test
 test: develop ## run every test: real processes, a real browser, real data, booted hosts
-	@./scripts/debian.sh chromium openssh-server openssh-client nftables iproute2
+	@./scripts/debian.sh chromium openssh-server openssh-client nftables ufw iproute2
 	@.venv/bin/python -m pytest --ignore=tests/vms
 	@$(MAKE) --no-print-directory test-vms
 
