@@ -6,6 +6,9 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := $(UV) run --no-sync
 VENV := .venv/.made
+# As pip does: without bytecode, every command would compile its modules again at each start.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
