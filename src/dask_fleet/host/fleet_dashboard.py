@@ -24,7 +24,7 @@ WORKER_PAGES = "distributed.dashboard.worker"
 
 #: Seconds between a server's start and the import of its pages, when nobody asks for one: all
 #: processes of a host start together, and each should be in its place before this begins.
-PAUSE = 3.0
+PAUSE = 10.0
 
 #: Answered by handlers of their own, but from the pages that are there.
 _ABOUT_PAGES = ("/individual-plots.json", "/sitemap.json")

@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 import dask.config
-import fleet_dask
 import fleet_dashboard
+import fleet_dask
 import fleet_labels
 import fleet_process
 import fleet_status

@@ -65,7 +65,12 @@ if [ -n "$there" ]; then
   systemctl reset-failed $there 2>/dev/null || :
   systemctl restart $there
 fi
-if [ -z "$known$gone" ]; then systemctl daemon-reload; fi
+# The links too have to be read before a target wants these units. That takes systemd longer than
+# all of the above, so it is told to do it when their processes are up; a boot does it anyway.
+if [ -z "$known$gone" ]; then
+  systemd-run --quiet --collect --on-active=15 --description="read the units of dask-fleet" \
+    systemctl daemon-reload || systemctl daemon-reload
+fi
 """
 
 # The journal's place comes first, so that nothing is lost between what was there and what is new.
