@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.actions import Plan, WriteFiles
 from dask_fleet.command import script
+from dask_fleet.masking import masked, masked_lines
 
 if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
@@ -30,8 +31,9 @@ done
 async def differences(fleet: Fleet, plan: Plan) -> str:
     """Return a unified diff of every file that a plan writes or removes.
 
-    Keys are left out, and so are the values of environment variables in unit files: both may be
-    secret. The plan itself says what differs in a unit.
+    Keys are left out, and so are unit files, which hold the values of environment variables: both
+    may be secret. The plan itself says what differs in a unit. Of settings, the values whose names
+    tell that they are secret are masked.
     """
     every = [action for phase in plan.phases for action in phase if isinstance(action, WriteFiles)]
     texts = await asyncio.gather(*(_host(fleet, action) for action in every))
@@ -46,7 +48,7 @@ async def _host(fleet: Fleet, action: WriteFiles) -> str:
     will = {file.path: file.content.decode(errors="replace") for file in shown}
     lines: list[str] = []
     for path in paths:
-        lines.extend(_diff(action.host, path, there.get(path, ""), will.get(path, "")))
+        lines.extend(_shown(action.host, path, there.get(path, ""), will.get(path, "")))
     hidden = [file.path for file in action.files if _hidden(file)]
     lines.extend(f"# {action.host}:{path} differs; it may hold secrets\n" for path in hidden)
     gone = [path for path in action.removed if _secret_path(path)]
@@ -75,6 +77,41 @@ def _contents(text: str, paths: Iterable[str]) -> dict[str, str]:
             found[path] += line
     # The script ends each file with one more line end.
     return {path: content.removesuffix("\n") for path, content in found.items()}
+
+
+def _shown(host: str, path: str, was: str, will: str) -> Iterator[str]:
+    """Yield the lines of a diff of what may be shown; at least one if the contents differ."""
+    if was == will:
+        return
+    both = _settings(was, will) if path.endswith("/dask.yaml") else _texts(path, was, will)
+    if both is None:
+        yield f"# {host}:{path} differs; it cannot be read, and may hold secrets\n"
+        return
+    lines = list(_diff(host, path, *both))
+    yield from lines or [f"# {host}:{path} differs in what is not shown\n"]
+
+
+def _settings(was: str, will: str) -> tuple[str, str] | None:
+    """Return Dask configuration of both sides without secrets; None if a side is none."""
+    import yaml
+
+    try:
+        old, new = (yaml.safe_load(text) if text else None for text in (was, will))
+    except yaml.YAMLError:
+        return None
+    if not all(side is None or isinstance(side, dict) for side in (old, new)):
+        return None
+    before, after = (
+        "" if side is None else yaml.safe_dump(side, sort_keys=False)
+        for side in (masked(old), masked(new, old))
+    )
+    return before, after
+
+
+def _texts(path: str, was: str, will: str) -> tuple[str, str]:
+    if "/launcher/" in path or path.endswith(".pem"):
+        return was, will  # ours, and public
+    return masked_lines(was), masked_lines(will)
 
 
 def _diff(host: str, path: str, was: str, will: str) -> Iterator[str]:

@@ -52,7 +52,7 @@ def writing(*files: ManagedFile, removed: tuple[str, ...] = (), host: str = "vm"
 
 def diff(was: str | None, will: str, folder: Path) -> list[str]:
     """Return the lines of the diff of a file, those of its head without their path."""
-    path = folder / "dask.yaml"
+    path = folder / "plain.conf"
     if was is not None:
         path.write_text(was, encoding="utf-8", newline="")
     text, _ = shown(writing(ManagedFile(str(path), will.encode())))
@@ -130,6 +130,64 @@ def test_a_secret_that_goes_is_named_and_never_shown(name: str, tmp_path: Path):
     path.write_text(SECRET)
     text, _ = shown(writing(removed=(str(path),)))
     assert text == f"# vm:{path} is removed; it may hold secrets\n"
+
+
+# -- settings that hold secrets ----------------------------------------------------------
+
+
+def settings_diff(was: str | None, will: str, folder: Path, name: str = "dask.yaml") -> list[str]:
+    """Return the changed lines of a file with settings, or the note that stands for them."""
+    path = folder / name
+    if was is not None:
+        path.write_text(was)
+    text, _ = shown(writing(ManagedFile(str(path), will.encode())))
+    assert SECRET not in text
+    lines = text.replace(f"vm:{path}", "FILE").splitlines()
+    return [line for line in lines if line[:3] not in ("+++", "---") and line[:1] in "+-#"]
+
+
+@pytest.mark.parametrize(
+    ("was", "will", "expected"),
+    [
+        (None, f"s3: {{secret: {SECRET}, region: eu}}\n", ["+s3:", "+  secret: (not shown)", "+  region: eu"]),
+        ("s3: {secret: old}\n", f"s3: {{secret: {SECRET}}}\n", ["-  secret: (not shown)", "+  secret: (not shown, another one)"]),
+        (f"s3: {{secret: {SECRET}, a: 1}}\n", f"s3: {{secret: {SECRET}, a: 2}}\n", ["-  a: 1", "+  a: 2"]),
+        (f"Password: [{SECRET}]\n", f"Password: [{SECRET}, {SECRET}]\n", ["+- (not shown)"]),
+        ("{}\n", f"api-keys: {{ann: {SECRET}, bob: 12, on: true, no: null, x: null}}\n", ["-{}", "+api-keys:", "+  ann: (not shown)", "+  bob: (not shown)", "+  true: true", "+  false: null", "+  x: null"]),
+        ("{}\n", f"url: postgres://ann:{SECRET}@db/x\n", ["-{}", "+url: postgres://ann:(not shown)@db/x"]),
+        (f"a: 1 # {SECRET}\n", "a: 1\n", ["# FILE differs in what is not shown"]),
+        (f"url: postgres://ann:{SECRET}@db\n", "url: postgres://ann:x@db\n", ["# FILE differs in what is not shown"]),
+        (f"a: [{SECRET}\n", "a: 1\n", ["# FILE differs; it cannot be read, and may hold secrets"]),
+        (f"{SECRET}\n", "a: 1\n", ["# FILE differs; it cannot be read, and may hold secrets"]),
+        (None, "{}\n", ["+{}"]),
+    ],
+    ids=["new", "another", "the same", "list", "nested", "address", "comment", "in an address", "broken", "no settings", "empty"],
+)  # fmt: skip
+def test_secrets_among_the_settings_are_masked(
+    was: str | None, will: str, expected: list[str], tmp_path: Path
+):
+    assert settings_diff(was, will, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f"Environment=S3_SECRET_KEY={SECRET}", "Environment=S3_SECRET_KEY=(not shown)"),
+        (f'Environment="DB_PASSWORD={SECRET}" "B=1"', 'Environment="DB_PASSWORD=(not shown)'),
+        (f"token: {SECRET}", "token: (not shown)"),
+        (f'{{"apiKey": "{SECRET}"}}', '{"apiKey": (not shown)'),
+        (f"ExecStart=/bin/x ftp://ann:{SECRET}@host", "ExecStart=/bin/x ftp://ann:(not shown)@host"),
+        ("Nice=5", "Nice=5"),
+    ],
+)  # fmt: skip
+def test_secrets_in_what_somebody_put_there_are_masked(line: str, expected: str, tmp_path: Path):
+    assert settings_diff(f"{line}\n", "", tmp_path, "x.conf") == [f"-{expected}"]
+
+
+def test_what_is_ours_and_public_is_shown_as_it_is(tmp_path: Path):
+    (tmp_path / "launcher").mkdir()
+    lines = settings_diff(None, "key = value\n", tmp_path, "launcher/launch.py")
+    assert lines == ["+key = value"]
 
 
 LINES = st.lists(st.sampled_from(["a", "b", "", "#### x", "-", "+é"]), max_size=3)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TypeAlias, cast
 
 from dask_fleet.errors import Problem
+from dask_fleet.masking import looks_secret
 from dask_fleet.spec.positions import Document, Mark
 from dask_fleet.spec.variables import Substituted
 
@@ -129,7 +130,7 @@ class Report:
         return value
 
     def shown(self, path: Path, text: str | None = None) -> str:
-        """Return a value for a message; never what came from a variable, which may be secret.
+        """Return a value for a message; never what came from a variable or may be a secret.
 
         Parameters
         ----------
@@ -141,6 +142,9 @@ class Report:
         value = self.value(path)
         if isinstance(value, Substituted):
             return "the value of " + " and ".join(f"${{{name}}}" for name in value.variables)
+        plain = value is not None and not isinstance(value, (Mapping, list))
+        if plain and path[:1] in (("variables",), ("config",)) and any(map(looks_secret, path)):
+            return "what is not shown"
         if text is not None:
             return f'"{text}"'
         if isinstance(value, str):

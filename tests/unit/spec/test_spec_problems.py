@@ -123,6 +123,15 @@ CASES = [
         ['fleet.yaml:4 scheduler.zzz: unknown key "zzz"; known keys are host, port, dashboard'],
     ),
     (
+        "values that may be secret",
+        "name: x\nvariables: {S3_SECRET_KEY: 4711, API_TOKEN: [4711], PORT: 4711}\n",
+        [
+            "fleet.yaml:2 variables.S3_SECRET_KEY: expected text, got what is not shown; write it in quotes",
+            "fleet.yaml:2 variables.API_TOKEN: expected text, got a list; write it in quotes",
+            "fleet.yaml:2 variables.PORT: expected text, got 4711; write it in quotes",
+        ],
+    ),
+    (
         "wrong types",
         'name: x\nscheduler: {port: "abc", dashboard: 1.5}\nvariables: {A: 1, B: yes}\nenvironment: {python: 3.10}\n'
         "hosts: {a: {address: 127.0.0.1, cpus: true}}\nworkers: [a]\nconfig: 1\n",
