@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.spec.model import HostSpec, Spec
     from dask_fleet.ssh_host import SshHost
+    from dask_fleet.tls.issuing import Issuer
     from dask_fleet.transports.base import Transport
     from dask_fleet.transports.ssh import SshConnections
 
@@ -89,6 +90,7 @@ def open_fleet(
     *,
     limit: Iterable[str] = (),
     accept_new: bool = False,
+    new_authority: bool = False,
 ) -> Fleet:
     """Return the fleet that a file declares, with a way to each of its hosts.
 
@@ -103,14 +105,16 @@ def open_fleet(
         acted on. All of them if it is empty.
     accept_new : bool
         Whether the key of a host that was never reached before is accepted and remembered.
+    new_authority : bool
+        Whether an `up` puts a new certificate authority into the place of the one that is there.
 
     Raises
     ------
     SpecError
         With every problem of the file.
     FleetError
-        A host needs a transport or a runtime that this version does not have, or nothing fits
-        ``limit``.
+        A host needs a transport or a runtime that this version does not have, nothing fits
+        ``limit``, or a new authority is asked for where there can be none.
     """
     words = tuple(limit)
     blueprint = _blueprint(path, environ)
@@ -139,7 +143,7 @@ def open_fleet(
     return Fleet(
         blueprint,
         hosts,
-        credentials=_credentials(layout.name),
+        issuer=_issuer(layout, words, new=new_authority),
         connections=connections,
         chosen=_chosen(list(hosts), words),
         limit=words,
@@ -238,10 +242,21 @@ def ssh_entry(declared: Declared, name: str) -> str | None:
     return settings.address if settings.lookup == name != reached.address else None
 
 
-def _credentials(fleet: str) -> Callable[[Layout], Mapping[str, Mapping[str, bytes]]]:
-    def make(layout: Layout) -> Mapping[str, Mapping[str, bytes]]:
-        from dask_fleet.tls.authority import credentials
+def _issuer(layout: Layout, limit: tuple[str, ...], *, new: bool) -> Issuer | None:
+    if not layout.tls:
+        if new:
+            raise FleetError(
+                f"fleet {layout.name} does not speak TLS, so it has no authority",
+                "set `tls: true` in fleet.yaml if it is to",
+            )
+        return None
+    if new and limit:
+        raise FleetError(
+            "a new authority is for all hosts at once: those with the old one would be cut off",
+            "say --new-authority without --limit",
+        )
+    from dask_fleet.tls.authority import Authority, authority_directory
+    from dask_fleet.tls.issuing import Issuer
 
-        return credentials(Path(this_machine.data_root()), fleet, layout)
-
-    return make
+    directory = authority_directory(Path(this_machine.data_root()), layout.name)
+    return Issuer(Authority(directory, layout.name), anew=new)

@@ -21,7 +21,8 @@ def write_client(layout: Layout, folder: Path, name: str) -> list[Path]:
     Raises
     ------
     FleetError
-        The fleet does without TLS, or the folder holds something else.
+        The fleet does without TLS, its authority is not on this machine, or the folder holds
+        something else.
     """
     if not layout.tls:
         raise FleetError(
@@ -34,5 +35,13 @@ def write_client(layout: Layout, folder: Path, name: str) -> list[Path]:
 
     directory = authority_directory(Path(this_machine.data_root()), layout.name)
     authority = Authority(directory, layout.name)
+    if not authority.is_there:
+        raise FleetError(
+            f"fleet {layout.name} has no authority on this machine that could sign a client's"
+            f" certificate: there is no {directory}",
+            "if the fleet is up, copy that folder, with mode 700, from the machine of the operator"
+            " who brought it up, or have them run this; if it never was, `dask fleet up` makes the"
+            " authority",
+        )
     credentials = authority.client(name, now=datetime.now(timezone.utc))
     return client_bundle(folder, layout.client_address, credentials)

@@ -10,7 +10,8 @@ import contextlib
 import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dask_fleet.actions import Plan
 from dask_fleet.errors import FleetError, UnreachableHostError, together
@@ -27,9 +28,10 @@ from dask_fleet.waiting import until_registered
 if TYPE_CHECKING:
     from dask_fleet.blueprint import Blueprint
     from dask_fleet.environment import Environment
-    from dask_fleet.layout import Layout
     from dask_fleet.observed import SchedulerObserved
     from dask_fleet.target import HostTarget
+    from dask_fleet.tls.issuing import Issuer
+    from dask_fleet.transports.base import Closing
 
 __all__ = ["Fleet", "Status", "Upped"]
 
@@ -42,14 +44,6 @@ def _import_the_rest() -> None:
         importlib.import_module(f"dask_fleet.{name}")
 
 
-class Closing(Protocol):
-    """What has something to give back."""
-
-    async def close(self) -> None:
-        """Give it back."""
-        ...
-
-
 class Fleet:
     """A fleet as declared, and the hosts that it is to be on.
 
@@ -59,8 +53,8 @@ class Fleet:
         What is declared.
     hosts : Mapping
         How to reach each host, the scheduler's first.
-    credentials : callable
-        Returns the TLS files of each host for a layout; makes what is not there.
+    issuer : Issuer, optional
+        Has the certificates of hosts ready, if the fleet speaks TLS.
     connections : Closing, optional
         What is given back by `close`.
     chosen : frozenset of str
@@ -74,7 +68,7 @@ class Fleet:
         blueprint: Blueprint,
         hosts: Mapping[str, HostAccess],
         *,
-        credentials: Callable[[Layout], Mapping[str, Mapping[str, bytes]]] = lambda _: {},
+        issuer: Issuer | None = None,
         connections: Closing | None = None,
         chosen: frozenset[str] = frozenset(),
         limit: tuple[str, ...] = (),
@@ -84,7 +78,7 @@ class Fleet:
         self.hosts = hosts
         self.chosen = chosen or frozenset(hosts)
         self._limit = limit
-        self._credentials = credentials
+        self._issuer = issuer
         self._connections = connections
 
     @property
@@ -135,8 +129,14 @@ class Fleet:
             layout,
             {name: access.places for name, access in seen.items()},
             {name: access.runtime for name, access in seen.items()},
-            self._credentials(layout) if layout.tls else {},
+            self._issuer.files(layout) if self._issuer else {},
         )
+
+    async def _targets_of_ours(self, sight: Sight) -> tuple[HostTarget, ...]:
+        """As `targets`; refuse another certificate authority than the one that the fleet has."""
+        if self._issuer:
+            await self._issuer.check(sight.hosts, self.hosts, self.layout.scheduler.host)
+        return self.targets(sight)
 
     async def plan(self) -> tuple[Plan, Sight]:
         """Return what ``up`` would do, and what was seen.
@@ -147,7 +147,8 @@ class Fleet:
         Raises
         ------
         FleetError
-            A host is not fit for what it is to run.
+            A host is not fit for what it is to run, or has certificates of an authority that this
+            machine does not have.
         """
         return await self._plan_around(await self.look())
 
@@ -168,7 +169,7 @@ class Fleet:
 
     async def _plan_around(self, sight: Sight) -> tuple[Plan, Sight]:
         """Return a plan without the hosts whose ports others hold; these become failures."""
-        targets = self.targets(sight)
+        targets = await self._targets_of_ours(sight)
         from dask_fleet import planner
         from dask_fleet.refusals import refusals
 
@@ -178,10 +179,12 @@ class Fleet:
             raise together(refused)
         plan = planner.plan_up(targets, sight.hosts, runtimes)
         in_the_way = ports_in_the_way(plan, targets, sight.hosts)
-        if not in_the_way or not (held := await held_ports(self.hosts, in_the_way, sight.hosts)):
-            return plan, sight
-        free = [target for target in targets if target.host not in held]
-        return planner.plan_up(free, sight.hosts, runtimes), sight.without(held)
+        if in_the_way and (held := await held_ports(self.hosts, in_the_way, sight.hosts)):
+            free = [target for target in targets if target.host not in held]
+            plan, sight = planner.plan_up(free, sight.hosts, runtimes), sight.without(held)
+        if self._issuer and not plan.empty:
+            plan = replace(plan, changes=(*self._issuer.changes(), *plan.changes))
+        return plan, sight
 
     def _ask_early(self) -> asyncio.Task[SchedulerObserved | None] | None:
         """Begin to ask a scheduler elsewhere while its host is looked at."""
@@ -250,8 +253,11 @@ class Fleet:
                 if again != plan and not again.empty and not confirm(again):
                     return Upped(again, time.monotonic() - began, declined=True)
                 plan, failed = again, dict(sight.failures)
-            async with self._recorded("up", plan) as failed_in:
+            anew = " --new-authority" if self._issuer and self._issuer.anew else ""
+            async with self._recorded(f"up{anew}", plan) as failed_in:
                 failed_in.update(failed)
+                if self._issuer:
+                    self._issuer.keep(sight.hosts, self.hosts)
                 from dask_fleet import executor
 
                 failed_in.update(await executor.apply(plan, self.hosts, sink))
@@ -332,7 +338,8 @@ class Fleet:
         Raises
         ------
         FleetError
-            A name is unknown, or nothing runs; a scheduler cannot restart rolling.
+            A name is unknown, or nothing runs; a scheduler cannot restart rolling; hosts have
+            certificates of an authority that this machine does not have.
         LeaseHeldError, CommandFailedError, DeadlineError
         """
         began = time.monotonic()
@@ -341,7 +348,7 @@ class Fleet:
         self._need(sight)
         from dask_fleet import executor, restarting
 
-        targets = self.targets(sight)
+        targets = await self._targets_of_ours(sight)
         plan, steps = restarting.restart_steps(targets, sight.hosts, names, rolling=rolling)
         if not confirm(plan):
             return Upped(plan, time.monotonic() - began, declined=True)

@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 import pytest
 import yaml
 
-from dask_fleet.tls.authority import Authority, Credentials
+from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import (
     CA_FILE,
     CERTIFICATE_FILE,
@@ -27,6 +27,7 @@ from dask_fleet.tls.certificates import (
     read_certificate,
 )
 from dask_fleet.tls.client_bundle import client_bundle
+from dask_fleet.tls.drafts import Credentials
 from tests.integration.conftest import eventually
 from tests.integration.test_launch import DEADLINE, Fleet, descendants
 

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from dask_fleet.errors import FleetError, SeveralErrors
 from dask_fleet.tls import private_files
-from dask_fleet.tls.authority import Authority, Credentials
+from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import read_certificate
 from dask_fleet.tls.client_bundle import client_bundle
+from dask_fleet.tls.drafts import Credentials
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=timezone.utc)
 HOSTS = {"vm-1": ("vm-1", "192.168.1.11"), "vm-2": ("192.168.1.12", "fd00::12")}

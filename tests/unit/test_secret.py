@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dask_fleet.secret import Secret
-from dask_fleet.tls.authority import Credentials
+from dask_fleet.tls.drafts import Credentials
 
 VALUE = "correct horse"
 SECRET = Secret(VALUE)

@@ -11,6 +11,7 @@ import pytest
 from lab import HostSpec, Lab
 
 from tests.vms.operator import Operator
+from tests.vms.secure import TLS, copied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,3 +89,17 @@ def fleet(operator: Operator) -> Operator:
     operator.write()
     operator.call("up", "--yes")
     return operator
+
+
+@pytest.fixture(scope="module")
+def secure(lab: Lab, operator: Operator) -> Iterator[Operator]:
+    """The fleet of the lab, from bare hosts, with TLS, and with a client's bundle."""
+    operator.write()
+    operator.call("down", "--yes", status=None)
+    operator.write(TLS)
+    operator.call("up", "--yes")
+    operator.call("client-config", "bundle")
+    copied(lab.scheduler, operator.folder / "bundle")
+    yield operator
+    operator.call("down", "--yes", status=None)
+    operator.write()

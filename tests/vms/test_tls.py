@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from lab import Lab
-from lab.host import Host
 
 from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 from dask_fleet.tls.signing import Signer, certificate_pem, parse_certificate, parse_key, sign
-from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, all_run, eventually
-
-QUICK = "config: {fleet.certificates.interval: 500ms}\n"
-TLS = FLEET + "tls: true\n" + QUICK
-DEPLOYED = "/var/lib/dask-fleet/fleets/sst/etc"
-SCHEDULER = "tls://10.77.0.11:8786"
-DIALS = 10.0
-"""Seconds that one connection in the lab may take."""
-
-COMPUTE = """\
-from distributed import Client
-client = Client(timeout=20)
-there = client.scheduler_info(n_workers=-1)['workers'].values()
-names = sorted(worker['name'] for worker in there)
-print(sum(client.gather(client.map(lambda x: x * x, range(200)))), *names)
-"""
-
-REFUSED = """\
-from distributed import Client
-try:
-    Client(timeout=4)
-except OSError:
-    print('refused')
-"""
+from tests.vms.operator import RIGHT, WORKERS, Operator, all_run, eventually
+from tests.vms.secure import (
+    COMPUTE,
+    DEPLOYED,
+    DIALS,
+    REFUSED,
+    SCHEDULER,
+    authority_folder,
+    client,
+    command_lines,
+    copied,
+    fingerprint,
+    of_host,
+    ports,
+    python,
+)
 
 JOB = """\
 import sys
@@ -54,68 +42,6 @@ sys.stdin.readline()
 Event('go').set()
 print(sum(client.gather(waiting)))
 """
-
-
-@pytest.fixture(scope="module")
-def secure(lab: Lab, operator: Operator) -> Iterator[Operator]:
-    """The fleet of the lab, from bare hosts, with TLS."""
-    operator.write()
-    operator.call("down", "--yes", status=None)
-    operator.write(TLS)
-    operator.call("up", "--yes")
-    operator.call("client-config", "bundle")
-    copied(lab.scheduler, operator.folder / "bundle")
-    yield operator
-    operator.call("down", "--yes", status=None)
-    operator.write()
-
-
-def copied(host: Host, folder: Path) -> None:
-    """Copy a bundle to the same place on a host, where the fleet's environment is."""
-    host.run(["mkdir", "-p", str(folder)])
-    for path in folder.iterdir():
-        host.run(f"umask 077; cat >'{path}'", text=path.read_text(encoding="utf-8"))
-
-
-def python(host: Host) -> str:
-    return host.run("ls -d /var/lib/dask-fleet/environments/*/bin/python").stdout.split()[0]
-
-
-def client(host: Host, configuration: Path | str, body: str, **variables: str) -> str:
-    """Run a script of a client on a host, with a configuration of its own, as anybody would."""
-    given = [f"{name}={value}" for name, value in variables.items()]
-    argv = ["env", f"DASK_CONFIG={configuration}", *given, python(host), "-c", body]
-    return host.run(argv, timeout=90).stdout.strip()
-
-
-def authority_folder(operator: Operator) -> Path:
-    return operator.folder / "data" / "dask-fleet" / "authorities" / "sst"
-
-
-def ports() -> list[tuple[str, int]]:
-    """Return address and port of the scheduler, of every worker and of every nanny."""
-    workers = [
-        (f"10.77.0.{12 + number}", 9010 + 10 * number + which)
-        for number in range(4)
-        for which in (0, 1)
-    ]
-    return [("10.77.0.11", 8786), *workers]
-
-
-def context(operator: Operator) -> ssl.SSLContext:
-    made = ssl.create_default_context(cafile=authority_folder(operator) / "ca.pem")
-    bundle = operator.folder / "bundle"
-    made.load_cert_chain(bundle / "client.pem", bundle / "client-key.pem")
-    return made
-
-
-def fingerprint(operator: Operator, place: tuple[str, int]) -> str:
-    with (
-        socket.create_connection(place, timeout=DIALS) as plain,
-        context(operator).wrap_socket(plain, server_hostname=place[0]) as end,
-    ):
-        assert end.version() == "TLSv1.3"
-        return hashlib.sha256(end.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def pids(operator: Operator) -> dict[str, int]:
@@ -274,13 +200,6 @@ def test_renewal_restarts_nothing(lab: Lab, secure: Operator):
     assert "took over" in secure.call("logs", "dask-worker-0001").stdout
 
 
-def of_host(lab: Lab, place: tuple[str, int]) -> str:
-    """Return the fingerprint of the certificate that lies on the host of an address."""
-    host = lab.hosts[int(place[0].rpartition(".")[2]) - 11]
-    pem = host.run(["cat", f"{DEPLOYED}/tls/{CERTIFICATE_FILE}"]).stdout
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-
-
 def test_workers_restart_host_by_host(secure: Operator):
     before = pids(secure)
     said = secure.call("restart", "--rolling", "--yes").stdout
@@ -369,16 +288,6 @@ def test_no_key_is_seen_anywhere(lab: Lab, secure: Operator):
         (key,) = host.run(f"grep -c PRIVATE {DEPLOYED}/tls/{KEY_FILE}").stdout.split()
         assert key == "2"
         assert host.run("grep -rl 'PRIVATE KEY' /etc/systemd", check=False).stdout == ""
-
-
-def command_lines() -> set[str]:
-    found: set[str] = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:  # noqa: PERF203 - it has ended meanwhile
-            continue
-    return found
 
 
 def test_reboot_of_a_host(lab: Lab, secure: Operator):

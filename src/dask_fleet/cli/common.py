@@ -82,12 +82,24 @@ def load_declared(file: Path | None) -> Declared:
     return declare(file or find(Path()), os.environ)
 
 
-def load_fleet(file: Path | None, *, limit: Sequence[str] = (), accept_new: bool = False) -> Fleet:
+def load_fleet(
+    file: Path | None,
+    *,
+    limit: Sequence[str] = (),
+    accept_new: bool = False,
+    new_authority: bool = False,
+) -> Fleet:
     """Return the fleet that is meant by ``--file`` or by where the operator stands."""
     from dask_fleet.assembly import open_fleet
     from dask_fleet.spec import find
 
-    return open_fleet(file or find(Path()), os.environ, limit=limit, accept_new=accept_new)
+    return open_fleet(
+        file or find(Path()),
+        os.environ,
+        limit=limit,
+        accept_new=accept_new,
+        new_authority=new_authority,
+    )
 
 
 def run(fleet: Fleet, work: Coroutine[Any, Any, R]) -> R:

@@ -101,6 +101,11 @@ def _confirm(fleet: Fleet, plan: Plan, question: str, *, yes: bool, json_: bool)
 @timeout_option
 @accept_new_option
 @break_lease_option
+@click.option(
+    "--new-authority",
+    is_flag=True,
+    help="With TLS: replace the certificate authority, on all hosts and for every client.",
+)
 @as_json
 @reports_errors
 def up_command(
@@ -110,6 +115,7 @@ def up_command(
     timeout: float,
     accept_new: bool,
     break_lease: bool,
+    new_authority: bool,
     json_: bool,
 ) -> None:
     """Bring the fleet up as declared; change just what differs.
@@ -118,8 +124,12 @@ def up_command(
     on the ports that were declared. Run it again after editing fleet.yaml, after a fault, or
     after it was interrupted: it goes on from what is there. A host that cannot be reached, or
     whose ports somebody else holds, is left out and named at the end; the others are brought up.
+
+    With --new-authority every process restarts, and every client needs a new bundle of
+    `client-config`; that of the old authority is refused. Use it when a client's key is lost to
+    somebody, or the folder of the authority is.
     """
-    fleet = load_fleet(file, limit=limit, accept_new=accept_new)
+    fleet = load_fleet(file, limit=limit, accept_new=accept_new, new_authority=new_authority)
     with Progress(several=len(fleet.hosts) > 1, quiet=json_) as progress:
 
         def confirm(plan: Plan) -> bool:

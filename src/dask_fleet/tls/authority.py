@@ -3,31 +3,35 @@
     ca.key, ca.pem            the authority; its key never leaves this directory
     hosts/NAME.key, .pem      what is shipped to a host
     clients/NAME.key, .pem    what goes into a bundle for clients
+    replaced                  digests of the authorities whose place it took
 
-A key is written before its certificate. A run that is killed between the two leaves a
-certificate that is missing or does not match its key, and the next run makes both anew.
+What is new is drafted in memory first, so that a plan can show it and write nothing. A key is
+written before its certificate. A run that is killed between the two leaves a certificate that
+is missing or does not match its key, and the next run makes both anew.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dask_fleet.errors import FleetError, SeveralErrors
 from dask_fleet.secret import Secret
-from dask_fleet.tls.certificates import (
-    CA_FILE,
-    CERTIFICATE_FILE,
-    KEY_FILE,
-    RENEW_WITHIN,
-    host_names,
-    names_of,
-    normal,
+from dask_fleet.tls.certificates import RENEW_WITHIN, names_of, normal
+from dask_fleet.tls.drafts import (
+    Credentials,
+    Draft,
+    Drafted,
+    check_unchanged,
+    drafted,
+    exchange,
+    write,
 )
-from dask_fleet.tls.private_files import install, locked, make_private, read, read_key
+from dask_fleet.tls.private_files import is_private, locked, make_private, read, read_key
 from dask_fleet.tls.signing import (
     Signer,
     certificate_pem,
@@ -41,32 +45,15 @@ from dask_fleet.tls.signing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from dask_fleet.layout import Layout
-
-__all__ = ["Authority", "Credentials", "authority_directory", "credentials"]
+__all__ = ["Authority", "authority_directory"]
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a process shows and what it trusts, in PEM.
-
-    Attributes
-    ----------
-    ca : bytes
-        Certificate of the authority.
-    certificate : bytes
-        Its own certificate.
-    key : Secret
-        The key of that.
-    """
-
-    ca: bytes
-    certificate: bytes
-    key: Secret
+_REPLACE = (
+    "`dask fleet up --new-authority` replaces it, and every host and client gets new certificates"
+)
 
 
 class Authority:
@@ -89,6 +76,33 @@ class Authority:
     def __init__(self, directory: Path, fleet: str) -> None:
         self.directory = directory
         self.fleet = fleet
+
+    @property
+    def is_there(self) -> bool:
+        """Whether this machine has it."""
+        return self._certificate.exists()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its certificate's file, as a look has it; empty if there is none."""
+        pem = read(self._certificate)
+        return "" if pem is None else hashlib.sha256(pem).hexdigest()
+
+    @property
+    def replaced(self) -> frozenset[str]:
+        """Digests of the authorities whose place it took."""
+        return frozenset((read(self._replaced) or b"").decode(errors="replace").split())
+
+    def vouches_for(self, pem: str) -> bool:
+        """Return whether it has signed a certificate, as far as that can be read."""
+        ca = read(self._certificate)
+        if ca is None or not pem:
+            return False
+        try:
+            authority = parse_certificate(self._certificate, ca, "")
+            return is_signed(parse_certificate(Path("host.pem"), pem.encode(), ""), authority)
+        except FleetError:
+            return False
 
     def ensure(
         self, hosts: Mapping[str, tuple[str, ...]], *, now: datetime
@@ -113,6 +127,57 @@ class Authority:
             not there; the authority itself has expired. Nothing has been written then.
         """
         return self._issue("hosts", hosts, now)
+
+    def draft(
+        self, hosts: Mapping[str, tuple[str, ...]], *, now: datetime, anew: bool = False
+    ) -> Draft:
+        """Return what `ensure` would, and write nothing; `keep` does that later.
+
+        Parameters
+        ----------
+        hosts, now
+            As for `ensure`, and with its errors.
+        anew : bool
+            Whether all of it is to be of a new authority, for `take_the_place`.
+        """
+        if anew:
+            return self._draft("hosts", hosts, now, anew=True)
+        with locked(self.directory) if is_private(self.directory) else contextlib.nullcontext():
+            return self._draft("hosts", hosts, now)
+
+    def keep(self, draft: Draft) -> None:
+        """Write what was drafted.
+
+        Raises
+        ------
+        FleetError
+            Somebody else has written meanwhile, or a file cannot be written.
+        """
+        if not draft.files:
+            return
+        make_private(self.directory)
+        with locked(self.directory):
+            check_unchanged(draft.files)
+            write(draft.files)
+
+    def take_the_place(self, draft: Draft, replaced: Iterable[str], *, now: datetime) -> None:
+        """Write a draft of a new authority; the directory of the old one is moved aside.
+
+        Parameters
+        ----------
+        draft : Draft
+            Made with ``anew``.
+        replaced : iterable of str
+            Digests of the authorities that hosts have now. The new one remembers them, so that
+            a run that is killed before it has reached a host can be gone on with.
+        now : datetime
+            The time, with its zone.
+        """
+        before = {*replaced, *self.replaced, *filter(None, [self.digest])}
+        remembered = drafted(self._replaced, "".join(f"{one}\n" for one in before).encode(), 0o600)
+        # A fleet's name holds no dot, so that this is no other fleet's.
+        aside = self.directory.with_name(f"{self.directory.name}.until-{now:%Y%m%d-%H%M%S}")
+        exchange(self.directory, (*draft.files, remembered), aside)
 
     def renew(
         self, hosts: Mapping[str, tuple[str, ...]], *, now: datetime
@@ -142,6 +207,21 @@ class Authority:
         *,
         force: bool = False,
     ) -> Mapping[str, Credentials]:
+        make_private(self.directory)
+        with locked(self.directory):
+            draft = self._draft(kind, wanted, now, force=force)
+            write(draft.files)
+        return draft.credentials
+
+    def _draft(
+        self,
+        kind: str,
+        wanted: Mapping[str, tuple[str, ...]],
+        now: datetime,
+        *,
+        force: bool = False,
+        anew: bool = False,
+    ) -> Draft:
         if now.tzinfo is None:
             raise ValueError("the time needs its zone")
         for name in wanted:
@@ -149,42 +229,64 @@ class Authority:
                 raise ValueError(f"not the name of a file: {name!r}")
         serves = kind == "hosts"
         names = {name: normal(given or (name,)) if serves else () for name, given in wanted.items()}
-        make_private(self.directory)
-        with locked(self.directory):
-            signer = self._signer(now)
-            found: dict[str, Credentials] = {}
-            reasons: dict[str, str] = {}
-            faults: list[FleetError] = []
-            for name in wanted:
-                try:
-                    there = (
-                        "it is to be renewed"
-                        if force
-                        else self._there(kind, name, names[name], signer, now)
-                    )
-                except FleetError as error:
-                    faults.append(error)
-                    continue
-                if isinstance(there, str):
-                    reasons[name] = there
-                else:
-                    found[name] = there
-            if faults:
-                raise faults[0] if len(faults) == 1 else SeveralErrors(tuple(faults))
-            if reasons and signer.key is None:
-                raise self._no_key(reasons)
-            for name in reasons:
-                found[name] = self._make(kind, name, names[name], signer, now, serves=serves)
-            return {name: found[name] for name in wanted}
+        files: list[Drafted] = []
+        signer = self._new_signer(now, files) if anew else self._signer(now, files)
+        found: dict[str, Credentials] = {}
+        reasons: dict[str, str] = {}
+        faults: list[FleetError] = []
+        for name in wanted:
+            try:
+                there = (
+                    "it is to be renewed"
+                    if force or anew
+                    else self._there(kind, name, names[name], signer, now)
+                )
+            except FleetError as error:
+                faults.append(error)
+                continue
+            if isinstance(there, str):
+                reasons[name] = there
+            else:
+                found[name] = there
+        if faults:
+            raise faults[0] if len(faults) == 1 else SeveralErrors(tuple(faults))
+        if reasons and signer.key is None:
+            raise self._no_key(reasons)
+        for name in reasons:
+            certificate_path, key_path = self._paths(kind, name)
+            key = new_key()
+            pem = certificate_pem(sign(name, names[name], key, signer, now, serves=serves))
+            secret = key_pem(key)
+            files.append(drafted(key_path, secret, 0o600))
+            files.append(drafted(certificate_path, pem, 0o644))
+            found[name] = Credentials(signer.pem, pem, Secret(secret))
+        return Draft({name: found[name] for name in wanted}, tuple(files))
 
     # -- the authority itself ----------------------------------------------------------------
 
-    def _signer(self, now: datetime) -> Signer:
-        certificate_path, key_path = self.directory / "ca.pem", self.directory / "ca.key"
-        again = (
-            f"bring it back from a copy; or move {self.directory} away and run `dask fleet up`: "
-            "that makes a new authority, and every host and client gets new certificates"
-        )
+    @property
+    def _certificate(self) -> Path:
+        return self.directory / "ca.pem"
+
+    @property
+    def _key(self) -> Path:
+        return self.directory / "ca.key"
+
+    @property
+    def _replaced(self) -> Path:
+        return self.directory / "replaced"
+
+    def _new_signer(self, now: datetime, files: list[Drafted]) -> Signer:
+        key = new_key()
+        certificate = self_signed(self.fleet, key, now)
+        pem = certificate_pem(certificate)
+        files.append(drafted(self._key, key_pem(key), 0o600))
+        files.append(drafted(self._certificate, pem, 0o644))
+        return Signer(pem, certificate, key)
+
+    def _signer(self, now: datetime, files: list[Drafted]) -> Signer:
+        certificate_path, key_path = self._certificate, self._key
+        again = f"bring it back from a copy; or {_REPLACE}"
         pem, secret = read(certificate_path), read_key(key_path)
         key = None if secret is None else parse_key(key_path, secret, again)
         if pem is None:
@@ -195,10 +297,9 @@ class Authority:
                         "there, but certificates that it signed are",
                         again,
                     )
-                key = new_key()
-                install(key_path, key_pem(key), 0o600)
+                return self._new_signer(now, files)
             pem = certificate_pem(self_signed(self.fleet, key, now))
-            install(certificate_path, pem, 0o644)
+            files.append(drafted(certificate_path, pem, 0o644))
         certificate = parse_certificate(certificate_path, pem, again)
         if key is not None and certificate.public_key() != key.public_key():
             raise FleetError(f"{key_path}: this is not the key of {certificate_path}", again)
@@ -206,8 +307,7 @@ class Authority:
             raise FleetError(
                 f"{certificate_path}: the fleet's authority expired on "
                 f"{certificate.not_valid_after_utc:%Y-%m-%d}",
-                f"move {self.directory} away and run `dask fleet up`: that makes a new one, and "
-                "every host and client gets new certificates",
+                _REPLACE,
             )
         if now < certificate.not_valid_before_utc:
             raise FleetError(
@@ -221,10 +321,9 @@ class Authority:
         which = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         return FleetError(
             f"new certificates are needed ({which}), and the key of the fleet's authority is not "
-            f"there: {self.directory / 'ca.key'}",
+            f"there: {self._key}",
             "run this on the machine of the operator who has that file, or copy it there with "
-            f"mode 600; if it is lost, move {self.directory} away and run `dask fleet up`: that "
-            "makes a new authority, and every host and client gets new certificates",
+            f"mode 600; if it is lost, {_REPLACE}",
         )
 
     # -- what it has signed ------------------------------------------------------------------
@@ -254,50 +353,9 @@ class Authority:
             return f"it has one that ends on {end:%Y-%m-%d}"
         return Credentials(signer.pem, pem, Secret(secret))
 
-    def _make(
-        self,
-        kind: str,
-        name: str,
-        names: tuple[str, ...],
-        signer: Signer,
-        now: datetime,
-        *,
-        serves: bool,
-    ) -> Credentials:
-        certificate_path, key_path = self._paths(kind, name)
-        make_private(certificate_path.parent)
-        key = new_key()
-        pem = certificate_pem(sign(name, names, key, signer, now, serves=serves))
-        secret = key_pem(key)
-        install(key_path, secret, 0o600)
-        install(certificate_path, pem, 0o644)
-        return Credentials(signer.pem, pem, Secret(secret))
-
     def _paths(self, kind: str, name: str) -> tuple[Path, Path]:
         folder = self.directory / kind
         return folder / f"{name}.pem", folder / f"{name}.key"
-
-
-def credentials(data_root: Path, fleet: str, layout: Layout) -> dict[str, dict[str, bytes]]:
-    """Return the TLS files of each host of a fleet, by file name; make what is not there.
-
-    Parameters
-    ----------
-    data_root : Path
-        The operator's directory for data; authorities are below it.
-    fleet : str
-        Name of the fleet.
-    layout : Layout
-        Its hosts, whose names and addresses the certificates are good for.
-    """
-    names = {host.name: host_names(host) for host in layout.hosts.values()}
-    made = Authority(authority_directory(data_root, fleet), fleet).ensure(
-        names, now=datetime.now(timezone.utc)
-    )
-    return {
-        host: {CA_FILE: one.ca, CERTIFICATE_FILE: one.certificate, KEY_FILE: one.key.reveal()}
-        for host, one in made.items()
-    }
 
 
 def authority_directory(data_root: Path, fleet: str) -> Path:

@@ -13,7 +13,7 @@ from dask_fleet.tls.certificates import MIN_TLS_VERSION
 from dask_fleet.tls.private_files import install, locked
 
 if TYPE_CHECKING:
-    from dask_fleet.tls.authority import Credentials
+    from dask_fleet.tls.drafts import Credentials
 
 __all__ = ["client_bundle"]
 

@@ -12,7 +12,7 @@ from dask_fleet.errors import FleetError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["install", "locked", "make_private", "read", "read_key"]
+__all__ = ["install", "is_private", "locked", "make_private", "move", "read", "read_key"]
 
 _OTHERS = 0o077
 
@@ -28,14 +28,31 @@ def make_private(directory: Path) -> None:
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
-        mode = directory.stat().st_mode
     except OSError as error:
         raise _fault(directory, "cannot be made", error) from error
+    is_private(directory)
+
+
+def is_private(directory: Path) -> bool:
+    """Return whether a directory is there, for its owner alone.
+
+    Raises
+    ------
+    FleetError
+        Others may enter it.
+    """
+    try:
+        mode = directory.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _fault(directory, "cannot be looked at", error) from error
     if mode & _OTHERS:
         raise FleetError(
             f"{directory}: others than its owner may enter it, and it holds keys",
             f"chmod 700 {directory}",
         )
+    return True
 
 
 @contextlib.contextmanager
@@ -86,6 +103,14 @@ def install(path: Path, content: bytes, mode: int) -> None:
             os.close(parent)
     except OSError as error:
         raise _fault(path, "cannot be written", error) from error
+
+
+def move(path: Path, to: Path) -> None:
+    """Give a directory another name, under which nothing is yet."""
+    try:
+        path.rename(to)
+    except OSError as error:
+        raise _fault(path, f"cannot be renamed {to.name}", error) from error
 
 
 def read(path: Path) -> bytes | None:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from dask_fleet.command import Command, Outcome
 
-__all__ = ["Transport"]
+__all__ = ["Closing", "Transport"]
+
+
+class Closing(Protocol):
+    """What has something to give back."""
+
+    async def close(self) -> None:
+        """Give it back."""
+        ...
 
 
 class Transport(Protocol):
