@@ -6,6 +6,9 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := $(UV) run --no-sync
 VENV := .venv/.made
+# As pip does: without bytecode, every command would compile its modules again at each start.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -35,7 +38,7 @@ develop: $(UV) ## install what tests, lint and benchmarks need
 
 .PHONY: test
 test: develop ## run every test: real processes, a real browser, real data, booted hosts
-	@./scripts/debian.sh chromium openssh-server openssh-client nftables iproute2
+	@./scripts/debian.sh chromium openssh-server openssh-client nftables ufw iproute2
 	@.venv/bin/python -m pytest --ignore=tests/vms
 	@$(MAKE) --no-print-directory test-vms
 

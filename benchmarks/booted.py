@@ -70,7 +70,8 @@ class BootedFleet:
     def __init__(self, bench: Bench, lab: Lab) -> None:
         self.bench, self.lab = bench, lab
         # The operator's home, with its key and configuration, is what the lab has set.
-        self.environ = {**bench.environ, **lab.environment(), "DASK_FLEET_LAB": str(lab.folder)}
+        operator = {name: lab.environment()[name] for name in ("HOME", "PATH", "DASK_FLEET_LAB")}
+        self.environ = {**bench.environ, **operator}
         (bench.work / "fleet.yaml").write_text(FLEET, encoding="utf-8")
 
     def run(self, *words: str, within: float = START_SECONDS) -> tuple[float, str]:

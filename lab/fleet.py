@@ -260,7 +260,16 @@ class Lab:
         self.network.faults.blocks.append((source.port if source else "", target.port, port))
         self.network.load_faults()
 
+    def lose_first(self, source: Host, target: Host, port: int) -> None:
+        """Lose the first packet of each connection from one host to a TCP port of another.
+
+        The kernel that connects sends another one after a second: a connection takes that long.
+        """
+        self.network.faults.losses.append((source.port, target.port, port))
+        self.network.load_faults()
+
     def unblock(self) -> None:
-        """Undo every `block`."""
+        """Undo every `block` and `lose_first`."""
         self.network.faults.blocks.clear()
+        self.network.faults.losses.clear()
         self.network.load_faults()

@@ -31,12 +31,15 @@ class Faults:
         Pairs of groups of ports; neither group reaches the other.
     blocks
         ``(from, to, TCP port)``; an empty `from` is everybody, the operator too.
+    losses
+        ``(from, to, TCP port)``; the first packet of each connection is lost.
     hidden
         Ports that the operator does not reach and that do not reach the operator.
     """
 
     splits: list[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
     blocks: list[tuple[str, str, int]] = field(default_factory=list)
+    losses: list[tuple[str, str, int]] = field(default_factory=list)
     hidden: set[str] = field(default_factory=set)
 
     def rules(self) -> str:
@@ -52,8 +55,13 @@ class Faults:
             rule = f'oifname "{target}" tcp dport {port} drop'
             between.append(origin + rule)
             leaving += [] if source else [rule]
+        for source, target, port in self.losses:
+            first = "tcp flags & (syn | ack) == syn tcp sport != @begun add @begun { tcp sport }"
+            link = f'iifname "{source}" oifname "{target}"'
+            between.append(f"{link} tcp dport {port} {first} drop")
         chains = {"forward": between, "output": leaving, "input": entering}
         lines = ["table bridge lab {}", "delete table bridge lab", "table bridge lab {"]
+        lines.append("set begun { type inet_service; flags dynamic,timeout; timeout 1m; }")
         for name, rules in chains.items():
             lines.append(f"chain {name} {{ type filter hook {name} priority 0; policy accept;")
             lines += [*rules, "}"]

@@ -22,8 +22,9 @@ from dask_fleet.checks.findings import (
     Examined,
     Finding,
     Listening,
+    Report,
 )
-from dask_fleet.checks.hosts import declared_names, host_findings
+from dask_fleet.checks.hosts import declared_names, host_findings, scheduler_place
 from dask_fleet.checks.network import (
     connection_findings,
     declared_ports,
@@ -86,7 +87,7 @@ class _Ready:
     clock: tuple[float, float]
 
 
-async def examine(fleet: Patient) -> tuple[Finding, ...]:
+async def examine(fleet: Patient) -> Report:
     """Return what is wrong with the hosts of a fleet and with the ways between them.
 
     It works before the first ``up`` and on a fleet of which a part is up. A host that fails is a
@@ -128,7 +129,10 @@ async def examine(fleet: Patient) -> tuple[Finding, ...]:
     findings.extend(connection_findings(layout, rules, hosts))
     findings.extend(host_findings(layout, fleet.environment, hosts))
     rank = {"error": 0, "warning": 1, "note": 2}
-    return tuple(sorted(findings, key=lambda one: rank[one.severity]))
+    return Report(
+        tuple(sorted(findings, key=lambda one: rank[one.severity])),
+        {one.host: one.answer.distance for one in hosts},
+    )
 
 
 async def _each(
@@ -210,6 +214,7 @@ async def _connect(fleet: Patient, one: Examined, targets: Iterable[tuple[str, i
         {
             "mode": "connect",
             "targets": list(targets),
+            "near": scheduler_place(layout),
             "timeout": _CONNECT_SECONDS,
             "name_timeout": _NAME_SECONDS,
             "names": declared_names(layout),
@@ -224,6 +229,7 @@ async def _connect(fleet: Patient, one: Examined, targets: Iterable[tuple[str, i
     said = _read(one.host, str(command), outcome.stdout)
     answer = Answer(
         dialled=tuple(Dialled(str(a), int(p), str(o), float(s)) for a, p, o, s in said["targets"]),
+        distance=None if said["distance"] is None else float(said["distance"]),
         names={name: tuple(map(str, found)) for name, found in said["names"].items()},
         own_name=str(said["own_name"]),
         own_resolves=bool(said["own_resolves"]),

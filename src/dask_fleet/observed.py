@@ -12,6 +12,7 @@ __all__ = [
     "HostSoftware",
     "Interpreter",
     "Listener",
+    "LogLine",
     "ProcessRecord",
     "RegisteredWorker",
     "RuntimeObserved",
@@ -90,6 +91,25 @@ class RuntimeObserved:
     files: Mapping[str, str] = field(default_factory=dict[str, str])
     prepared: bool = True
     privileged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a log.
+
+    Attributes
+    ----------
+    unit : str
+        Whose it is; empty when that is not known.
+    text : str
+        What it says.
+    position : str
+        Where the log can be gone on with behind it; empty where a runtime has no such place.
+    """
+
+    unit: str
+    text: str
+    position: str = ""
 
 
 @dataclass(frozen=True, slots=True)

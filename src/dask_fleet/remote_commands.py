@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dask_fleet.command import UNBOUNDED, Command
@@ -12,15 +13,26 @@ from dask_fleet.errors import CommandFailedError, FleetError
 if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
 
-__all__ = ["run_everywhere"]
+__all__ = ["Ended", "run_everywhere"]
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: its status on each host, or why it has none there.
+
+    A host stands in one of both, in the order of the spec.
+    """
+
+    statuses: Mapping[str, int]
+    failures: Mapping[str, FleetError]
+
+
 async def run_everywhere(
     fleet: Fleet, argv: tuple[str, ...], show: Callable[[str, str], None]
-) -> dict[str, int]:
-    """Run a command on every chosen host at once and return its status on each.
+) -> Ended:
+    """Run a command on every chosen host at once and return how it ended on each.
 
     Parameters
     ----------
@@ -30,22 +42,14 @@ async def run_everywhere(
         Program and arguments.
     show : callable
         Takes host and line as they come.
-
-    Raises
-    ------
-    FleetError
-        Hosts could not be reached; the command has ended on all others.
     """
     names = [name for name in fleet.hosts if name in fleet.chosen]
     ended = await asyncio.gather(*(_run(fleet, name, argv, show) for name in names))
-    failures = [one for one in ended if isinstance(one, FleetError)]
-    if failures:
-        from dask_fleet.errors import together
-
-        raise together(failures)
-    return {
-        name: one for name, one in zip(names, ended, strict=True) if not isinstance(one, FleetError)
-    }
+    every = dict(zip(names, ended, strict=True))
+    return Ended(
+        {name: one for name, one in every.items() if not isinstance(one, FleetError)},
+        {name: one for name, one in every.items() if isinstance(one, FleetError)},
+    )
 
 
 async def _run(

@@ -150,7 +150,7 @@ async def _last_words(
         if not bad or unit.host not in hosts:
             continue
         access = fleet.hosts[unit.host]
-        command = access.runtime.log(access.places, unit.name, lines=40, follow=False)
+        command = access.runtime.log(access.places, (unit.name,), lines=40, follow=False)
         try:
             tail = await access.transport.run(command, check=False)
         except UnreachableHostError as error:
@@ -158,7 +158,8 @@ async def _last_words(
             continue
         shown = ", ".join(f"{name} {wrong[name]}" for name in bad[:6])
         lines.append(f"{unit.host}: {unit.name}: {shown}")
-        lines.extend(f"  | {line}" for line in _without_repeats(tail.stdout.splitlines()))
+        said = [access.runtime.read_log(line).text for line in tail.stdout.split("\n") if line]
+        lines.extend(f"  | {line}" for line in _without_repeats(said))
     return lines
 
 

@@ -767,6 +767,47 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int,
     return response.status, response.getheader("Location"), response.read()
 
 
+def follow(port: int, path: str) -> tuple[int, str | None, bytes]:
+    """Ask for a page as a browser does, one redirect to the same place included."""
+    answer = ask(port, path)
+    if answer[0] == 307:
+        assert answer[1] == f"./{path.removeprefix('/')}"
+        answer = ask(port, path)
+    return answer
+
+
+def test_pages_are_there_for_who_asks_before_they_are_imported(
+    make: Callable[..., Fleet],
+) -> None:
+    fleet = make(1)
+    fleet.up()
+    plots = json.loads(fleet.get("/individual-plots.json"))
+    assert "Individual Task Stream" in plots
+    for port in (fleet.dashboard_port, fleet.entry()["dashboard_port"]):
+        status, _, page = follow(port, "/status?theme=dark")
+        assert status == 200
+        assert b"bokeh" in page.lower()
+        assert follow(port, "/no-such-page")[0] == 404
+        assert ask(port, "/health")[0] == 200
+
+
+def test_without_bokeh_the_server_runs_and_says_what_its_pages_need(
+    make: Callable[..., Fleet],
+) -> None:
+    fleet = make(1)
+    broken = fleet.directory / "broken" / "bokeh"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('this bokeh is broken')\n")
+    fleet.scheduler["environment"] = {"PYTHONPATH": str(broken.parent)}
+    scheduler, _ = fleet.up()
+    status, _, body = ask(fleet.dashboard_port, "/status")
+    assert status == 404
+    assert b"need bokeh" in body
+    assert b"this bokeh is broken" in body
+    assert ask(fleet.dashboard_port, "/health")[0] == 200
+    assert "need bokeh" in scheduler.log.read_text()
+
+
 def test_redirect(make: Callable[..., Fleet]) -> None:
     fleet = make(2)
     configuration = fleet.directory / "dask.yaml"

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from supervisor.datatypes import dict_of_key_value_pairs
 
+from dask_fleet.command import UNBOUNDED
 from dask_fleet.errors import FleetError
+from dask_fleet.observed import LogLine
 from dask_fleet.places import Places
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
 from dask_fleet.target import UnitTarget
@@ -209,6 +211,14 @@ def test_commands_name_the_configuration_and_the_units():
         assert f"{PLACES.deployed}/supervisord.conf" in command.argv
         assert command.argv[-2:] == ("a", "b")
     assert RUNTIME.update(PLACES, ["a"]).argv[-2:] == (f"{PLACES.deployed}/supervisord.conf", "a")
-    assert RUNTIME.log(PLACES, "a", lines=5, follow=True).argv == (
-        ("tail", "-q", "-n", "5", "-F", f"{PLACES.logs}/a.log")
-    )
+
+
+def test_one_command_for_the_logs_of_all_units():
+    command = RUNTIME.log(PLACES, ("a", "b"), lines=5, follow=True)
+    assert command.argv == ("sh", "-s", "--", "follow", "5", PLACES.logs, "a", "b")
+    assert command.timeout == UNBOUNDED
+    assert RUNTIME.read_log("a\tb | c\td") == LogLine("a", "b | c\td")
+
+
+def test_what_tail_itself_says_is_nobodys():
+    assert RUNTIME.read_log("sh: 1: tail: not found") == LogLine("", "sh: 1: tail: not found")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from dask_fleet.command import UNBOUNDED
 from dask_fleet.desired import host_target
 from dask_fleet.layout import lay_out
-from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
+from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
 from dask_fleet.runtimes.systemd import SystemdRuntime
 from dask_fleet.runtimes.systemd_service import NANNY_MEMORY, STOP_SECONDS, service_file
@@ -333,12 +333,42 @@ def test_commands_name_the_services():
 
 
 @pytest.mark.parametrize(("follow", "timeout"), [(False, 60.0), (True, UNBOUNDED)])
-def test_the_log_of_a_unit(follow: bool, timeout: float):
-    command = RUNTIME.log(Places.below(ROOT, ROOT, "sst"), "a", lines=5, follow=follow)
-    assert command.argv[0] == "journalctl"
-    assert {"--lines=5", "--unit=dask-fleet.sst.a.service"} <= set(command.argv)
-    assert ("--follow" in command.argv) == follow
+def test_one_command_for_the_logs_of_all_units(follow: bool, timeout: float):
+    places = Places.below(ROOT, ROOT, "sst")
+    command = RUNTIME.log(places, ("a", "b"), lines=5, follow=follow, after="s=1;i=2")
+    how = "follow" if follow else "print"
+    services = ("--unit=dask-fleet.sst.a.service", "--unit=dask-fleet.sst.b.service")
+    assert command.argv == ("sh", "-s", "--", how, "5", "s=1;i=2", *services)
     assert command.timeout == timeout
+    assert str(command) == f"{how} the log"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            '{"__CURSOR": "s=1", "MESSAGE": "w | hi", "_SYSTEMD_UNIT": "dask-fleet.sst.a.service"}',
+            LogLine("a", "w | hi", "s=1"),
+        ),
+        (  # systemd on a unit
+            '{"UNIT": "dask-fleet.sst.a.service", "MESSAGE": "Stopped",'
+            ' "_SYSTEMD_UNIT": "init.scope"}',
+            LogLine("a", "Stopped"),
+        ),
+        (
+            '{"MESSAGE": [104, 255, 105], "_SYSTEMD_UNIT": "dask-fleet.sst.a.service"}',
+            LogLine("a", "h\ufffdi"),
+        ),
+        ('{"MESSAGE": ["x", "y"], "UNIT": "dask-fleet.sst.a.service"}', LogLine("a", "x\ny")),
+        ('{"MESSAGE": "x", "_SYSTEMD_UNIT": "cron.service"}', LogLine("", "x")),
+        ('{"MESSAGE": "x", "_SYSTEMD_UNIT": "dask-fleet.other.a.service"}', LogLine("", "x")),
+        ('{"__CURSOR": "s=1"}', LogLine("", "", "s=1")),
+        ("No journal files were found.", LogLine("", "No journal files were found.")),
+        ("[1]", LogLine("", "[1]")),
+    ],
+)
+def test_what_an_entry_of_the_journal_says(line: str, expected: LogLine):
+    assert RUNTIME.read_log(line) == expected
 
 
 def test_a_host_is_prepared_for_the_user_of_its_units():

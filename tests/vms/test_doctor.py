@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,6 +132,34 @@ def test_a_partition_names_both_directions(lab: Lab, bare: Operator):
     assert sources == {"dask-worker-[0001-0002]", "dask-worker-[0003-0004]"}
 
 
+def test_the_time_to_the_scheduler_is_always_told_and_a_far_host_is_named(
+    lab: Lab, declared: Operator
+):
+    far = lab.workers[1]
+    near = seconds_to_scheduler(declared)
+    assert set(near) == {host.name for host in lab.hosts}
+    assert near.pop("dask-scheduler") is None  # nothing there has to reach it
+    assert all(seconds and seconds > 0 for seconds in near.values())
+    line = declared.call("doctor").stdout.splitlines()[-2].strip()
+    assert re.fullmatch(
+        r"a connection to the scheduler takes \d+\.\d ms from \S+, \d+\.\d ms from \S+", line
+    )
+    lab.lose_first(far, lab.scheduler, 8786)
+    try:
+        found = doctor(declared, status=0)
+        assert 1 <= (seconds_to_scheduler(declared)[far.name] or 0) < 2
+    finally:
+        lab.unblock()
+    assert list(found) == [("distance", far.name)]
+    fault = found["distance", far.name]["fault"]
+    assert re.fullmatch(r"a connection to the scheduler takes 1\d{3} ms", fault)
+    assert doctor(declared, status=0) == {}
+
+
+def seconds_to_scheduler(operator: Operator) -> dict[str, float | None]:
+    return json.loads(operator.call("doctor", "--json").stdout)["seconds_to_scheduler"]
+
+
 # -- hosts -------------------------------------------------------------------------------------
 
 
@@ -212,6 +241,56 @@ def test_a_release_that_differs(lab: Lab, fleet: Operator):
     assert fleet.plan()["empty"]
 
 
+@pytest.mark.parametrize("package", ["dask", "distributed"])
+def test_processes_of_different_versions(lab: Lab, fleet: Operator, package: str):
+    host = lab.workers[1]
+    record = f"{FLEETS}/sst/run/dask-worker-0002.json"
+    before = host.run(["cat", record]).stdout
+    value = json.loads(before)
+    has = value["versions"][package]
+    value["versions"][package] = "2020.1.0"
+    try:
+        host.run(f"cat > {record}", text=json.dumps(value))
+        found = doctor(fleet, status=11)
+    finally:
+        host.run(f"cat > {record}", text=before)
+    assert list(found) == [("versions", host.name)]
+    fault = found["versions", host.name]["fault"]
+    assert fault == (
+        f"dask-worker-0002 runs {package} 2020.1.0, dask-scheduler runs {package} {has}"
+    )
+    assert doctor(fleet, status=0) == {}
+
+
+@pytest.mark.parametrize(
+    ("unit", "process", "needs"),
+    [
+        ("dask-scheduler", "dask-scheduler", 296),
+        ("dask-workers-default", "dask-workers-default", 264),
+    ],
+)
+def test_a_process_that_may_open_too_few_files(
+    lab: Lab, fleet: Operator, unit: str, process: str, needs: int
+):
+    host = lab.scheduler if unit == "dask-scheduler" else lab.workers[2]
+    drop_in = f"/etc/systemd/system/dask-fleet.sst.{unit}.service.d"
+    host.run(
+        f"mkdir -p {drop_in}; printf '[Service]\\nLimitNOFILE=200\\n' > {drop_in}/few.conf;"
+        f"systemctl daemon-reload; systemctl restart dask-fleet.sst.{unit}"
+    )
+    try:
+        fleet.until_all_run(60)
+        found = doctor(fleet, status=0)
+    finally:
+        fleet.call("up", "--yes")  # a drop-in is an edit by hand
+    finding = found["files", host.name]
+    assert finding["severity"] == "warning"
+    assert f"may open 200 files, and may need {needs}" in finding["fault"]
+    assert "LimitNOFILE" in finding["remedy"]
+    assert {check for check, _ in found} == {"files"}
+    assert doctor(fleet, status=0) == {}
+
+
 def test_a_python_that_no_host_has_is_an_error_as_up_says_it(lab: Lab, bare: Operator):
     bare.write(FLEET + 'environment: {packages: [distributed], python: "3.13"}\n')
     try:
@@ -260,6 +339,68 @@ def test_an_address_that_is_of_another_host(lab: Lab, bare: Operator):
     assert set(wrong) == set(WORKERS[1:])
     assert wrong["dask-worker-0003"]["fault"].startswith("10.77.0.12 is no address of this host")
     assert "`ip address`" in wrong["dask-worker-0003"]["remedy"]
+
+
+BY_NAME = FLEET.replace("10.77.0.11", "dask-scheduler").replace(
+    "10.77.0.[12-15]", '"dask-worker-[0001-0004]"'
+)
+"""The fleet with addresses that are names."""
+
+
+@pytest.fixture
+def wrong_name(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Change ``/etc/hosts`` of a worker host by a sed script; return the name of the host."""
+    host = lab.workers[0]
+    before = host.run(["cat", "/etc/hosts"]).stdout
+    host.run(["sed", "-i", request.param, "/etc/hosts"])
+    try:
+        assert host.run(["cat", "/etc/hosts"]).stdout != before
+        yield host.name
+    finally:
+        host.run("cat > /etc/hosts", text=before)
+
+
+@pytest.mark.parametrize(
+    ("wrong_name", "severity", "fault"),
+    [
+        (
+            r"/\bdask-worker-0003\b/s/^10\.77\.0\.14/10.77.0.99/",
+            "warning",
+            "dask-worker-0003 is 10.77.0.99 there, but 10.77.0.14 on dask-scheduler",
+        ),
+        (r"/\bdask-worker-0003\b/d", "error", "dask-worker-0003 cannot be resolved there"),
+    ],
+    indirect=["wrong_name"],
+)
+def test_a_name_that_is_wrong_on_one_host(
+    bare: Operator, wrong_name: str, severity: str, fault: str
+):
+    bare.write(BY_NAME)
+    try:
+        found = doctor(bare, status=11)
+    finally:
+        bare.write()
+    finding = found["names", wrong_name]
+    assert (finding["severity"], finding["fault"]) == (severity, fault)
+    assert "/etc/hosts" in finding["remedy"]
+    # Whom the name leads astray is found out by dialling, too.
+    assert ("connections", f"{wrong_name} -> dask-worker-0003") in found
+    assert {place.partition(" -> ")[0] for _, place in found} == {wrong_name}
+
+
+def test_a_host_that_does_not_know_its_own_name(lab: Lab, bare: Operator):
+    host = lab.workers[3]
+    before = host.run(["cat", "/etc/hosts"]).stdout
+    host.run(["sed", "-i", f"/\\b{host.name}\\b/d", "/etc/hosts"])
+    nss = host.run(["cat", "/etc/nsswitch.conf"]).stdout
+    host.run(["sed", "-i", "s/myhostname//", "/etc/nsswitch.conf"])
+    try:
+        found = doctor(bare, status=0)
+    finally:
+        host.run("cat > /etc/hosts", text=before)
+        host.run("cat > /etc/nsswitch.conf", text=nss)
+    assert list(found) == [("names", host.name)]
+    assert found["names", host.name]["fault"] == f"its own name {host.name} does not resolve there"
 
 
 @pytest.fixture

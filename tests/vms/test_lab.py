@@ -152,6 +152,20 @@ def test_block_of_one_port(lab: Lab, listener: Host) -> None:
     assert connects(blocked, listener)
 
 
+def test_a_link_that_loses_the_first_packet(lab: Lab, listener: Host, worker: Host) -> None:
+    dial = (
+        "import socket, time; began = time.monotonic();"
+        f"socket.create_connection(({listener.address!r}, {PORT}), 5);"
+        "print(time.monotonic() - began)"
+    )
+    lab.lose_first(worker, listener, PORT)
+    try:
+        assert all(1 <= float(worker.run(["python3", "-c", dial]).stdout) < 3 for _ in range(2))
+    finally:
+        lab.unblock()
+    assert float(worker.run(["python3", "-c", dial]).stdout) < 1
+
+
 def test_host_behind_the_scheduler_host(lab: Lab, worker: Host) -> None:
     worker.hide_from_operator()
     try:

@@ -153,6 +153,34 @@ def test_exec_runs_in_the_environment_of_the_fleet(fleet: Operator):
     assert "ended with status 7" in failed.stderr
 
 
+def test_exec_shows_how_it_ended_on_each_host_and_names_those_that_are_away(
+    lab: Lab, fleet: Operator
+):
+    host = lab.workers[3]
+    run = 'echo "here is $(hostname)"; [ "$(hostname)" != dask-worker-0002 ] || exit 5'
+    host.power_cut()
+    try:
+        done = fleet.call("exec", "--", "sh", "-c", run, status=4)
+    finally:
+        host.power_on()
+    said = dict(line.split(" | ", 1) for line in done.stdout.splitlines())
+    assert {name.strip(): words for name, words in said.items()} == {
+        name: f"here is {name}" for name in ("dask-scheduler", *WORKERS[:3])
+    }
+    errors = done.stderr.splitlines()
+    assert "dask-scheduler, dask-worker-0001, dask-worker-0003: ended with status 0" in errors
+    assert "dask-worker-0002: ended with status 5" in errors
+    assert f"error: {host.name}: 10.77.0.15 port 22" in done.stderr
+    fleet.until_all_run(60)
+
+
+def test_exec_on_no_host_names_the_hosts_that_there_are(fleet: Operator):
+    done = fleet.call("exec", "--hosts", "dask-worker-9*", "--", "true", status=1)
+    assert "no host of the fleet is meant by dask-worker-9*" in done.stderr
+    assert f"its hosts are dask-scheduler, {', '.join(WORKERS)}" in done.stderr
+    assert done.stdout == ""
+
+
 def test_ssh_logs_in_as_the_fleet_does(fleet: Operator):
     done = fleet.call("ssh", "dask-worker-0003", "--", "hostname")
     assert done.stdout.strip() == "dask-worker-0003"

@@ -17,6 +17,7 @@ __all__ = [
     "Examined",
     "Finding",
     "Listening",
+    "Report",
     "Severity",
 ]
 
@@ -93,9 +94,14 @@ class Dialled:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the probe says of a host; limits are ``None`` when there is none or it is unknown."""
+    """What the probe says of a host; limits are ``None`` when there is none or it is unknown.
+
+    ``distance`` is the least seconds that a connection to the scheduler took; ``None`` where none
+    came about, or none is needed.
+    """
 
     dialled: tuple[Dialled, ...] = ()
+    distance: float | None = None
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     own_name: str = ""
     own_resolves: bool = True
@@ -123,3 +129,20 @@ class Examined:
     holders: Mapping[int, Holder]
     answer: Answer
     clock: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor says.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        The worst first.
+    distances : Mapping of str to float or None
+        Seconds that a connection to the scheduler takes, by host that answers; ``None`` where none
+        came about, or none is needed.
+    """
+
+    findings: tuple[Finding, ...]
+    distances: Mapping[str, float | None]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dask_fleet.layout import Layout
     from dask_fleet.observed import HostObserved, ProcessRecord
 
-__all__ = ["declared_names", "host_findings"]
+__all__ = ["declared_names", "host_findings", "scheduler_place"]
 
 _SKEW_WARNING, _SKEW_ERROR = 1.0, 60.0
 _FAR_SECONDS = 0.05
@@ -62,7 +62,7 @@ def host_findings(
         yield from _disk(environment, host)
         yield from _memory(layout, host)
         yield from _files(layout, host)
-        yield from _distance(layout, host)
+        yield from _distance(host)
         yield from _systemd(layout, host)
         yield from certificate_findings(layout, host.seen)
     yield from _names(layout, hosts)
@@ -231,18 +231,21 @@ def _too_few(host: str, fault: str) -> Finding:
     return Finding("files", "warning", host, fault, remedy)
 
 
-def _distance(layout: Layout, one: Examined) -> Iterator[Finding]:
-    place = (layout.scheduler.contact, layout.scheduler.port)
-    for dialled in one.answer.dialled:
-        near = dialled.seconds < _FAR_SECONDS
-        if (dialled.address, dialled.port) == place and dialled.outcome == "ok" and not near:
-            yield Finding(
-                "distance",
-                "warning",
-                one.host,
-                f"a connection to the scheduler takes {dialled.seconds * 1000:.0f} ms",
-                "put the host nearer; Dask wants some milliseconds (a busy host answers late too)",
-            )
+def scheduler_place(layout: Layout) -> tuple[str, int]:
+    """Return address and port at which workers reach the scheduler."""
+    return layout.scheduler.contact, layout.scheduler.port
+
+
+def _distance(one: Examined) -> Iterator[Finding]:
+    seconds = one.answer.distance
+    if seconds is not None and seconds >= _FAR_SECONDS:
+        yield Finding(
+            "distance",
+            "warning",
+            one.host,
+            f"a connection to the scheduler takes {seconds * 1000:.0f} ms",
+            "put the host nearer; Dask wants some milliseconds (a busy host answers late too)",
+        )
 
 
 def _systemd(layout: Layout, one: Examined) -> Iterator[Finding]:

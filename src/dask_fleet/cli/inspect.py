@@ -247,7 +247,9 @@ def _host(host: Host, seen: HostObserved | None) -> dict[str, Any]:
 def logs_command(names: Sequence[str], file: Path | None, follow: bool, lines: int) -> None:
     """Print the logs of all processes, merged, or of those that are named.
 
-    Every line begins with the name of its process, so grep works too.
+    Every line begins with the name of its process, so grep works too. A host that cannot be reached
+    is named when all others have been printed. With -f it is a line of its own, and the host is
+    followed again, from where it was, as soon as it answers.
     """
     from dask_fleet.logs import merged
 

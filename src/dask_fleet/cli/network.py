@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dask_fleet.cli.common import (
+    accept_new_option,
     as_json,
     file_option,
     load_declared,
@@ -24,7 +25,7 @@ from dask_fleet.cli.render import console, on_terminal, say, show_table
 from dask_fleet.errors import FindingsError, FleetError
 
 if TYPE_CHECKING:
-    from dask_fleet.checks.findings import Finding
+    from dask_fleet.checks.findings import Finding, Report
     from dask_fleet.firewall import Rule
     from dask_fleet.fleet import Fleet
     from dask_fleet.layout import Layout
@@ -168,9 +169,10 @@ def _ports_list(layout: Layout, lines: Sequence[Sequence[str]]) -> None:
 
 @click.command("doctor")
 @file_option
+@accept_new_option
 @as_json
 @reports_errors
-def doctor_command(file: Path | None, json_: bool) -> None:
+def doctor_command(file: Path | None, accept_new: bool, json_: bool) -> None:
     """Find out what is wrong with hosts and network, and how to mend it.
 
     Every host connects to every host that the firewall contract (`dask fleet ports`) names, on
@@ -178,21 +180,26 @@ def doctor_command(file: Path | None, json_: bool) -> None:
     listens for some seconds. Then clocks, versions, disk, memory, open files, names, the distance
     to the scheduler and systemd are compared with what is declared.
 
-    It may be run before the first `up` and at any time after it. Nothing is installed, changed or
+    It may be run before the first `up`, with --accept-new on hosts that were never reached before,
+    and at any time after it. Nothing is installed, changed or
     left behind; the hosts need python3 (3.8 or later). Do not run `up` at the same moment: it
     would find the probe on its ports.
+
+    Where more than 64 hosts are to reach each other, each dials the 64 that follow it in
+    fleet.yaml, so that every host is dialled by as many: a fault of one host or one port is found,
+    one of a single pair perhaps not.
 
     Ends with 11 if it has found an error, with 0 if there are only warnings and notes.
     """
     from dask_fleet.doctor import examine
 
-    fleet = load_fleet(file)
-    findings = run(fleet, examine(fleet))
+    fleet = load_fleet(file, accept_new=accept_new)
+    report = run(fleet, examine(fleet))
     if json_:
-        _doctor_json(fleet, findings)
+        _doctor_json(fleet, report)
     else:
-        _doctor_text(fleet, findings)
-    if any(one.severity == "error" for one in findings):
+        _doctor_text(fleet, report)
+    if any(one.severity == "error" for one in report.findings):
         sys.exit(FindingsError.exit_code)
 
 
@@ -208,17 +215,19 @@ def _passed(fleet: Fleet, findings: Sequence[Finding]) -> dict[str, str]:
     return {check: meaning + tail for check, meaning in CHECKS.items() if check not in found}
 
 
-def _doctor_json(fleet: Fleet, findings: Sequence[Finding]) -> None:
+def _doctor_json(fleet: Fleet, report: Report) -> None:
     print_json(
         {
             "fleet": fleet.layout.name,
-            "findings": [dataclasses.asdict(one) for one in findings],
-            "passed": list(_passed(fleet, findings)),
+            "findings": [dataclasses.asdict(one) for one in report.findings],
+            "passed": list(_passed(fleet, report.findings)),
+            "seconds_to_scheduler": dict(report.distances),
         }
     )
 
 
-def _doctor_text(fleet: Fleet, findings: Sequence[Finding]) -> None:
+def _doctor_text(fleet: Fleet, report: Report) -> None:
+    findings = report.findings
     click.echo(click.style(f"fleet {fleet.layout.name}: doctor", bold=True))
     for one in findings:
         label = click.style(f"{one.severity:<8}", fg=_SEVERITY_COLOURS[one.severity], bold=True)
@@ -226,9 +235,19 @@ def _doctor_text(fleet: Fleet, findings: Sequence[Finding]) -> None:
         say(f"{click.style('remedy', fg='green')}: {one.remedy}", first=10, rest=12)
     for check, meaning in _passed(fleet, findings).items():
         say(f"{click.style('passed  ', fg='green')}{check}: {meaning}", first=2, rest=10)
+    _say_distances(report)
     counts = [
         f"{count} {severity}{'s' if count != 1 else ''}"
         for severity in ("error", "warning", "note")
         if (count := sum(one.severity == severity for one in findings))
     ]
     click.echo(f"  {', '.join(counts) or 'nothing is wrong'}")
+
+
+def _say_distances(report: Report) -> None:
+    """Say how long a connection to the scheduler takes, from the nearest and the farthest host."""
+    known = sorted((one, host) for host, one in report.distances.items() if one is not None)
+    if known:
+        near, far = (f"{one * 1000:.1f} ms from {host}" for one, host in (known[0], known[-1]))
+        between = near if len(known) == 1 else f"{near}, {far}"
+        say(f"a connection to the scheduler takes {between}", first=2, rest=4)

@@ -21,8 +21,8 @@ from dask_fleet.cli.common import (
     reports_errors,
     run,
 )
-from dask_fleet.cli.render import show_table
-from dask_fleet.errors import FleetError
+from dask_fleet.cli.render import say, show_table
+from dask_fleet.errors import FleetError, together
 from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def exec_command(
       dask fleet exec --hosts 'dask-worker-*' -- python -c 'import dask; print(dask.__version__)'
 
     Ends with the exit status of the command if that is the same on all hosts where it failed.
+    Hosts that cannot be reached are named at the end, with exit code 4; the command has run on all
+    others.
     """
     from dask_fleet.remote_commands import run_everywhere
 
@@ -143,13 +145,23 @@ def exec_command(
     def show(host: str, line: str) -> None:
         click.echo(f"{host:<{width}} | {line}")
 
-    statuses = run(fleet, run_everywhere(fleet, tuple(command), show))
-    failed = {host: status for host, status in statuses.items() if status}
-    for host, status in failed.items():
-        click.echo(f"{host}: ended with status {status}", err=True)
-    if failed:
-        codes = set(failed.values())
-        sys.exit(codes.pop() if len(codes) == 1 else 1)
+    ended = run(fleet, run_everywhere(fleet, tuple(command), show))
+    statuses = set(ended.statuses.values())
+    if statuses - {0} or ended.failures:
+        _say_statuses(ended.statuses)
+    if ended.failures:
+        raise together(ended.failures.values())
+    if failed := statuses - {0}:
+        sys.exit(failed.pop() if len(failed) == 1 else 1)
+
+
+def _say_statuses(statuses: Mapping[str, int]) -> None:
+    """Say how a command ended, hosts with the same status together."""
+    alike: dict[int, list[str]] = {}
+    for host, status in statuses.items():
+        alike.setdefault(status, []).append(host)
+    for status, hosts in sorted(alike.items()):
+        say(f"{', '.join(fold(hosts))}: ended with status {status}", rest=2, err=True)
 
 
 @click.command("client-config")

@@ -14,7 +14,6 @@ import dask.config
 from fleet_labels import Labels
 
 __all__ = [
-    "ExactDashboard",
     "collect_garbage_again",
     "configure",
     "contact_url",
@@ -82,30 +81,6 @@ def use_iso_timestamps() -> None:
     logging.Formatter.converter = time.gmtime
     logging.Formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
     logging.Formatter.default_msec_format = "%s.%03dZ"
-
-
-class ExactDashboard:
-    """Mix-in for Dask's servers: the dashboard has its declared port, or there is no start.
-
-    Dask moves a dashboard to a random port when its port is taken, with a warning only.
-    """
-
-    def start_http_server(
-        self, routes: list[Any], dashboard_address: str, *args: Any, **kwargs: Any
-    ) -> None:
-        """Start the server, and refuse to run on another port than declared."""
-        host, _, port = dashboard_address.rpartition(":")
-        declared = int(port)
-        # As text Dask would take an IPv6 address for a list of something.
-        place = (host.strip("[]"), declared)
-        super().start_http_server(routes, place, *args, **kwargs)  # type: ignore[misc]
-        server = self.http_server  # type: ignore[attr-defined]
-        if server.port != declared:
-            server.stop()
-            raise OSError(
-                f"dashboard port {declared} is held by another process (ss -ltnp names it); "
-                "stop that process, or declare another port in fleet.yaml"
-            )
 
 
 def contact_url(contact: str, port: int) -> str:

@@ -29,12 +29,12 @@ from fleet_process import import_modules, set_title
 __all__ = ["start"]
 
 #: What a worker imports before it registers, and what its first task needs.
-WORKER_MODULES = ("distributed", "distributed.dashboard.worker", "fleet_worker")
+WORKER_MODULES = ("distributed", "fleet_worker")
 
 _PR_SET_PDEATHSIG = 1
 
 
-def start(unit: str, modules: tuple[str, ...], labels: Labels) -> None:
+def start(unit: str, modules: tuple[str, ...], labels: Labels, *, workers: int) -> None:
     """Start the forkserver of this process.
 
     Parameters
@@ -45,9 +45,13 @@ def start(unit: str, modules: tuple[str, ...], labels: Labels) -> None:
         What the user wants preloaded.
     labels
         The launcher's labeller, of which the forkserver must not be a part.
+    workers
+        How many workers there will be. Several share the memory of their pages, which are
+        imported here for that; one imports them when it has registered.
     """
+    own = (*WORKER_MODULES, "distributed.dashboard.worker") if workers > 1 else WORKER_MODULES
     # For a forkserver that replaces a dead one, and for Pythons not known below.
-    multiprocessing.set_forkserver_preload([*WORKER_MODULES, *modules])
+    multiprocessing.set_forkserver_preload([*own, *modules])
     # Dask would set its own list, and import pandas here to make it.
     import distributed.utils
 
@@ -77,7 +81,7 @@ def start(unit: str, modules: tuple[str, ...], labels: Labels) -> None:
         try:
             os.close(alive_write)
             labels.forget()
-            _serve(unit, launcher, modules, listener.detach(), alive_read)
+            _serve(unit, launcher, own, modules, listener.detach(), alive_read)
             code = 0
         except SystemExit:
             # main() ends so when its last client has gone.
@@ -94,7 +98,12 @@ def start(unit: str, modules: tuple[str, ...], labels: Labels) -> None:
 
 
 def _serve(
-    unit: str, launcher: int, modules: tuple[str, ...], listener: int, alive_read: int
+    unit: str,
+    launcher: int,
+    own: tuple[str, ...],
+    modules: tuple[str, ...],
+    listener: int,
+    alive_read: int,
 ) -> None:
     """Import everything, then fork a worker for each request."""
     set_title(f"{unit} forkserver")
@@ -106,7 +115,7 @@ def _serve(
     # the interpreter lock and Dask's own watch cannot run.
     server = os.getpid()
     os.register_at_fork(after_in_child=lambda: _die_with_forkserver(server))
-    for module in WORKER_MODULES:
+    for module in own:
         with contextlib.suppress(ImportError):
             # bokeh may be missing: Dask then runs without that dashboard.
             importlib.import_module(module)

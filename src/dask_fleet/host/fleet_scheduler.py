@@ -57,10 +57,13 @@ def run(unit: SchedulerUnit, labels: Labels) -> int:
 
 async def _run(unit: SchedulerUnit, labels: Labels) -> int:
     from distributed import Scheduler
+    from fleet_dashboard import SCHEDULER_PAGES, ExactDashboard
     from fleet_tls import FleetSecurity, keep_current
 
-    class FleetScheduler(fleet_dask.ExactDashboard, Scheduler):
+    class FleetScheduler(ExactDashboard, Scheduler):
         """Dask's scheduler, with its dashboard where it was declared."""
+
+        pages_module = SCHEDULER_PAGES
 
     signalled = asyncio.create_task(fleet_dask.stop_signal())
     unlabelled = asyncio.create_task(fleet_dask.labeller_death(labels))
@@ -73,7 +76,7 @@ async def _run(unit: SchedulerUnit, labels: Labels) -> int:
             host=bracketed(unit.listen),
             port=unit.port,
             contact_address=fleet_dask.contact_url(unit.contact, unit.port),
-            dashboard=True,
+            dashboard=False,
             dashboard_address=host_port(unit.listen, unit.dashboard_port),
         )
         await scheduler

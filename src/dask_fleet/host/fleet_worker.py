@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import dask.config
+import fleet_dashboard
 import fleet_dask
 import fleet_labels
 import fleet_process
@@ -23,8 +24,10 @@ __all__ = ["FleetWorker", "open_worker"]
 REGISTER_TIMEOUT = 15.0
 
 
-class FleetWorker(fleet_dask.ExactDashboard, Worker):
+class FleetWorker(fleet_dashboard.ExactDashboard, Worker):
     """Dask's worker, with its dashboard where it was declared."""
+
+    pages_module = fleet_dashboard.WORKER_PAGES
 
     async def _register_with_scheduler(self) -> None:
         """Register, within a limit.

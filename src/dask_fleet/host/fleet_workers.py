@@ -47,7 +47,7 @@ def run(unit: WorkersUnit, labels: Labels) -> int:
         import fleet_forks
 
         # Before the first thread and the event loop: forks of a quiet process are safe.
-        fleet_forks.start(unit.name, unit.preload, labels)
+        fleet_forks.start(unit.name, unit.preload, labels, workers=len(unit.workers))
     fleet_dask.collect_garbage_again()
     from distributed.config import get_loop_factory
 
@@ -244,7 +244,7 @@ class _Workers:
             port=worker.nanny_port,
             worker_port=worker.port,
             contact_address=fleet_dask.contact_url(worker.contact, worker.port),
-            dashboard=True,
+            dashboard=False,
             dashboard_address=host_port(worker.listen, worker.dashboard_port),
             death_timeout=START_TIMEOUT,
             worker_class=factory,

@@ -20,6 +20,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+_TRIES = 3
+
 
 def listen(request):
     """Listen on ports that are free until the reader goes away or time is over."""
@@ -103,6 +105,7 @@ async def connect(request):
     )
     answer = {
         "targets": dialled,
+        "distance": await distance(room, request, places),
         "names": {
             name: sorted({place[0] for _, place in places[name]}) for name in request["names"]
         },
@@ -155,6 +158,19 @@ async def dial(room, address, port, places, limit):
                     outcome = "ok"
                     break
         return [address, port, outcome, time.monotonic() - began]
+
+
+async def distance(room, request, places):
+    """Return the least seconds that a connection to the scheduler takes, by itself."""
+    # All others are done: what is left is the way there, and how busy both ends are.
+    near = request["near"]
+    if near not in request["targets"]:
+        return None
+    address, port = near
+    tries = [
+        await dial(room, address, port, places[address], request["timeout"]) for _ in range(_TRIES)
+    ]
+    return min((seconds for _, _, outcome, seconds in tries if outcome == "ok"), default=None)
 
 
 def open_files(pid):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from dask_fleet.command import Command
-    from dask_fleet.observed import RuntimeObserved
+    from dask_fleet.observed import LogLine, RuntimeObserved
     from dask_fleet.places import Places
     from dask_fleet.target import ManagedFile, UnitTarget
 
@@ -75,9 +75,17 @@ class Runtime(Protocol):
         """Return the command that restarts units."""
         ...
 
-    def log(self, places: Places, unit: str, *, lines: int, follow: bool) -> Command:
-        """Return the command that prints the last lines that a unit has logged.
+    def log(
+        self, places: Places, units: Sequence[str], *, lines: int, follow: bool, after: str = ""
+    ) -> Command:
+        """Return the command that prints the last lines of each of these units, for `read_log`.
 
-        It goes on printing new ones if ``follow`` is true.
+        It is one command for all of them, since a host takes only some commands at once. It goes
+        on printing new lines if ``follow`` is true; with ``after``, the position of a line, it
+        begins behind that line instead.
         """
+        ...
+
+    def read_log(self, line: str) -> LogLine:
+        """Return what a line that ``log`` printed says; without unit and text it is no log line."""
         ...

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from dask_fleet.command import LIVES, UNBOUNDED, Command, script
 from dask_fleet.errors import FleetError
-from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
+from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
+from dask_fleet.runtimes.supervisor_scripts import ASK, LOG, UPDATE
 from dask_fleet.target import ManagedFile, UnitTarget
 
 __all__ = ["SupervisorRuntime"]
@@ -41,46 +42,6 @@ _STATES: dict[str, UnitState] = {
     "UNKNOWN": "stopped",
 }
 """supervisord's states (http://supervisord.org/subprocess.html) in the words of the fleet."""
-
-# supervisorctl spends most of its time on imports. This asks the same question over the same
-# socket with next to none, and a second `up` with nothing to do is as fast as its look. It may be
-# told for how many seconds to try, for a supervisord that is just starting.
-_ASK = """\
-import socket, sys, time
-body = b"<methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>"
-head = b"POST /RPC2 HTTP/1.0\\r\\nContent-Type: text/xml\\r\\nContent-Length: %d\\r\\n\\r\\n"
-end = time.monotonic() + float(sys.argv[2])
-while True:
-    with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(5)
-        try:
-            link.connect(sys.argv[1])
-        except OSError:
-            if time.monotonic() < end:
-                time.sleep(0.005)
-                continue
-            raise
-        link.sendall(head % len(body) + body)
-        for part in iter(lambda: link.recv(65536), b""):
-            sys.stdout.buffer.write(part)
-        break
-"""
-
-_UPDATE = """\
-python=$1 configuration=$2
-shift 2
-control() { "$python" -m supervisor.supervisorctl -c "$configuration" "$@" </dev/null; }
-status=0
-said=$(control update "$@") || status=$?
-printf '%s\\n' "$said"
-[ "$status" -eq 0 ] || exit "$status"
-left=
-for unit in "$@"; do
-  printf '%s\\n' "$said" | grep -qxF -e "$unit: updated process group" \\
-    -e "$unit: added process group" -e "$unit: removed process group" || left="$left $unit"
-done
-[ -z "$left" ] || control restart $left
-"""
 
 
 def _quoted(text: str) -> str:
@@ -217,7 +178,7 @@ stdout_logfile_backups=5
                 self._configuration(places),
                 self._socket(places),
                 self.python,
-                _ASK,
+                ASK,
             ),
         )
         return f"""\
@@ -281,7 +242,7 @@ if env -i "$@"; then wait "$asking"; else
 fi
 """,
             self.python,
-            _ASK,
+            ASK,
             self._socket(places),
             places.run,
             places.logs,
@@ -337,21 +298,29 @@ done
         while other files lay there.
         """
         return script(
-            _UPDATE, self.python, self._configuration(places), *units, timeout=STOP_SECONDS * 4
+            UPDATE, self.python, self._configuration(places), *units, timeout=STOP_SECONDS * 4
         )
 
     def restart(self, places: Places, units: Sequence[str]) -> Command:
         """Return ``supervisorctl restart`` for these units."""
         return self._control(places, "restart", *units)
 
-    def log(self, places: Places, unit: str, *, lines: int, follow: bool) -> Command:
-        """Return a ``tail`` on the unit's log; it goes on across rotations."""
-        path = f"{places.logs}/{unit}.log"
-        if follow:
-            return Command(("tail", "-q", "-n", str(lines), "-F", path), timeout=UNBOUNDED)
-        # A unit that has not been started yet has no log; that is not a failure.
-        text = 'if [ -f "$2" ]; then exec tail -q -n "$1" "$2"; fi'
-        return Command(("sh", "-c", text, "log", str(lines), path))
+    def log(
+        self, places: Places, units: Sequence[str], *, lines: int, follow: bool, after: str = ""
+    ) -> Command:
+        """Return a ``tail`` on each unit's log; it goes on across rotations.
+
+        A file has no positions that outlive a rotation, so ``after`` is never anything.
+        """
+        del after
+        how = "follow" if follow else "print"
+        command = script(LOG, how, str(lines), places.logs, *units)
+        return replace(command, timeout=UNBOUNDED if follow else 60.0, title=f"{how} the log")
+
+    def read_log(self, line: str) -> LogLine:
+        """Return the unit and what it says."""
+        unit, tab, text = line.partition("\t")
+        return LogLine(unit, text) if tab else LogLine("", line)
 
     def _control(self, places: Places, *words: str) -> Command:
         return Command(

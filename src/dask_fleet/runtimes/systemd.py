@@ -8,12 +8,14 @@ systemd.resource-control(5).
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from dask_fleet.command import UNBOUNDED, Command, script
-from dask_fleet.observed import RuntimeObserved, UnitObserved, UnitState
+from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
 from dask_fleet.runtimes.systemd_service import STOP_SECONDS, service_file
 from dask_fleet.target import ManagedFile, UnitTarget
@@ -63,7 +65,37 @@ if [ -n "$there" ]; then
   systemctl reset-failed $there 2>/dev/null || :
   systemctl restart $there
 fi
-if [ -z "$known$gone" ]; then systemctl daemon-reload; fi
+# The links too have to be read before a target wants these units. That takes systemd longer than
+# all of the above, so it is told to do it when their processes are up; a boot does it anyway.
+if [ -z "$known$gone" ]; then
+  systemd-run --quiet --collect --on-active=15 --description="read the units of dask-fleet" \
+    systemctl daemon-reload || systemctl daemon-reload
+fi
+"""
+
+# The journal's place comes first, so that nothing is lost between what was there and what is new.
+_LOG = """\
+set -eu
+how=$1 lines=$2 after=$3
+shift 3
+show() {
+  journalctl --quiet --no-pager --all --output=json \\
+    --output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT "$@"
+}
+if [ "$how" = follow ] && [ -z "$after" ]; then
+  after=$(show --lines=1 | sed -n 's/.*"__CURSOR" *: *"\\([^"]*\\)".*/\\1/p')
+  at=last
+fi
+if [ "$how" = print ] || [ "${at-}" = last ]; then
+  for unit in "$@"; do show --lines="$lines" "$unit"; done
+fi
+if [ "$how" = follow ]; then
+  if [ -n "$after" ]; then
+    printf '{"__CURSOR": "%s"}\\n' "$after"
+    set -- --no-tail --after-cursor="$after" "$@"
+  fi
+  show --follow "$@"
+fi
 """
 
 _END = """\
@@ -268,12 +300,43 @@ if [ -n "$units" ]; then systemctl show --property={properties} $units; fi
         services = map(self.service, units)
         return Command(("systemctl", "restart", *services), timeout=STOP_SECONDS + 60)
 
-    def log(self, places: Places, unit: str, *, lines: int, follow: bool) -> Command:
-        """Return ``journalctl`` for the unit; its lines bear the labels of their processes."""
+    def log(
+        self, places: Places, units: Sequence[str], *, lines: int, follow: bool, after: str = ""
+    ) -> Command:
+        """Return ``journalctl`` for these units, as JSON: that says whose each line is, and where.
+
+        With ``follow`` a line may come twice, at the end of what was there and as a new one, and
+        an entry without any text says from where new ones are awaited.
+        """
         del places
-        words = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={lines}"]
-        words += [f"--unit={self.service(unit)}", *(["--follow"] if follow else [])]
-        return Command(tuple(words), timeout=UNBOUNDED if follow else 60.0)
+        how = "follow" if follow else "print"
+        patterns = (f"--unit={self.service(unit)}" for unit in units)
+        command = script(_LOG, how, str(lines), after, *patterns)
+        return replace(command, timeout=UNBOUNDED if follow else 60.0, title=f"{how} the log")
+
+    def read_log(self, line: str) -> LogLine:
+        """Return what an entry of the journal says; systemd's own words on a unit are its too."""
+        try:
+            entry: Any = json.loads(line)
+        except ValueError:
+            return LogLine("", line)  # journalctl itself says something
+        if not isinstance(entry, dict):
+            return LogLine("", line)
+        fields = cast("dict[str, Any]", entry)
+        unit = str(fields.get("UNIT") or fields.get("_SYSTEMD_UNIT") or "")
+        own = unit.startswith(self._prefix) and unit.endswith(".service")
+        name = unit.removeprefix(self._prefix).removesuffix(".service") if own else ""
+        return LogLine(name, _text(fields.get("MESSAGE", "")), str(fields.get("__CURSOR", "")))
+
+
+def _text(message: object) -> str:
+    """Return a field of the journal: it may be a list of bytes (no UTF-8) or of values."""
+    if not isinstance(message, list):
+        return str(message)
+    parts = cast("list[Any]", message)
+    if all(isinstance(part, int) for part in parts):
+        return bytes(parts).decode(errors="replace")
+    return "\n".join(map(str, parts))
 
 
 def _state(block: Mapping[str, str]) -> UnitState:

@@ -1,0 +1,168 @@
+"""Logs of hosts that are away, come back, or have many units."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import Lab
+
+from tests.vms.operator import FLEET, WORKERS, Operator, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+UNIT = "dask-fleet.sst.dask-workers-default.service"
+
+GROUPS = tuple(f"g{number}" for number in range(1, 10))
+
+MANY = "\n".join(
+    [
+        "name: sst",
+        "hosts:",
+        "  dask-scheduler: {address: 10.77.0.11, ssh: {sudo: true}}",
+        "  dask-worker-0001: {address: 10.77.0.12, ssh: {sudo: true}, memory: 4 GiB}",
+        "workers:",
+        *(
+            f"  {group}: {{hosts: [dask-worker-0001], per_host: 1, nthreads: 1,"
+            f" memory_limit: 256 MiB, prefix: {group}, ports: {{worker: {9010 + 10 * n},"
+            f" nanny: {9011 + 10 * n}, dashboard: {9012 + 10 * n}}}}}"
+            for n, group in enumerate(GROUPS)
+        ),
+        "",
+    ]
+)
+
+
+class Follower:
+    """Somebody who reads `logs -f`; `lines` grows as they come."""
+
+    def __init__(self, operator: Operator, *words: str) -> None:
+        self.process = operator.begin("logs", "-f", *words)
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.lines.extend(line.rstrip("\n") for line in self.process.stdout)
+
+    def until(self, what: str, test: Callable[[str], object], seconds: float = 60) -> str:
+        """Return the first line that fits."""
+
+        def look() -> str | None:
+            assert self.process.poll() is None, self.lines
+            return next((line for line in self.lines if test(line)), None)
+
+        return eventually(f"{what}: {self.lines}", look, seconds)
+
+
+@contextmanager
+def following(operator: Operator, *words: str) -> Iterator[Follower]:
+    follower = Follower(operator, *words)
+    try:
+        yield follower
+    finally:
+        follower.process.send_signal(signal.SIGINT)
+        follower.process.wait(timeout=30)
+        follower._reader.join(timeout=30)
+
+
+def test_the_logs_of_the_others_are_printed_when_a_host_is_off(lab: Lab, fleet: Operator):
+    host = lab.workers[3]
+    host.power_cut()
+    try:
+        done = fleet.call("logs", "-n", "20", status=4)
+    finally:
+        host.power_on()
+    labels = {line.split(" | ")[0] for line in done.stdout.splitlines()}
+    assert labels >= {"dask-scheduler", *WORKERS[:3]}
+    assert WORKERS[3] not in labels
+    assert f"error: {host.name}: 10.77.0.15 port 22" in done.stderr
+    fleet.until_all_run(60)
+
+
+def test_a_host_that_reboots_is_said_at_once_and_followed_again(lab: Lab, fleet: Operator):
+    host = lab.workers[1]
+    with following(fleet, "-n", "1") as follower:
+        for name in WORKERS:
+            follower.until(f"the log of {name}", lambda line, name=name: line.startswith(name))
+        host.reboot()
+        said = follower.until("it is away", lambda line: "not followed: " in line)
+        assert said.startswith(f"{host.name} | not followed: ")
+        follower.until("it is there", lambda line: line == f"{host.name} | followed again")
+        fleet.until_all_run(60)
+        mark = len(follower.lines)
+        for other in lab.workers:
+            other.run(["systemctl", "restart", UNIT])
+        for name in WORKERS:
+            follower.until(
+                f"new lines of {name}",
+                lambda _, name=name: any(
+                    line.startswith(f"{name} | ") for line in follower.lines[mark:]
+                ),
+            )
+    assert follower.process.returncode == 130
+    fleet.until_all_run(30)
+
+
+def test_nothing_is_lost_while_a_host_is_out_of_reach(lab: Lab, fleet: Operator):
+    host = lab.workers[2]
+    with following(fleet, "-n", "1") as follower:
+        follower.until("it follows", lambda line: line.startswith(WORKERS[2]))
+        host.cut()
+        try:
+            follower.until("it is away", lambda line: "not followed: " in line)
+            host.run(["systemctl", "restart", UNIT])
+            mark = len(follower.lines)
+        finally:
+            host.heal()
+        follower.until("it is there", lambda line: line == f"{host.name} | followed again")
+        for words in ("Stopping ", "Started "):
+            follower.until(
+                "what it said meanwhile",
+                lambda _, words=words: any(words in line for line in follower.lines[mark:]),
+            )
+    fleet.until_all_run(90)
+    # Neither what was there before nor what came meanwhile is there twice.
+    own = [line for line in follower.lines if line.startswith(f"{WORKERS[2]} | 2")]
+    assert len(own) == len(set(own))
+
+
+@pytest.fixture
+def many(operator: Operator) -> Iterator[Operator]:
+    """A host with more units than one connection has sessions."""
+    operator.call("down", "--yes", status=None)
+    operator.write(MANY)
+    operator.call("up", "--yes")
+    yield operator
+    operator.call("down", "--yes")
+    operator.write()
+
+
+def test_every_unit_of_a_host_is_followed_however_many_there_are(lab: Lab, many: Operator):
+    lines = many.call("logs", "-n", "3").stdout.splitlines()
+    labels = [line.split(" | ")[0] for line in lines]
+    names = {f"{group}-0001" for group in GROUPS}
+    assert {label for label in labels if label in names} == names
+    with following(many, "-n", "2") as follower:
+        for name in names:
+            follower.until(f"the log of {name}", lambda line, name=name: line.startswith(name))
+        said = len(follower.lines)
+        assert len(set(follower.lines)) == said
+        lab.workers[0].run("systemctl restart 'dask-fleet.sst.dask-workers-g*.service'")
+        for name in names:
+            follower.until(
+                f"new lines of {name}",
+                lambda _, name=name: any(line.startswith(name) for line in follower.lines[said:]),
+            )
+
+
+def test_a_fleet_of_which_no_host_answers_is_not_followed(lab: Lab, fleet: Operator):
+    fleet.write(FLEET.replace("sudo: true", "sudo: true, port: 2"))
+    done = fleet.call("logs", "-f", status=4, timeout=60)
+    assert "dask-worker-0004" in done.stderr
+    fleet.write()
