@@ -39,6 +39,7 @@ _FACTS = f"""\
 kernel Linux 6.1.0-28-cloud-amd64
 boot_id 80e4df03-4596-469b-b724-c1acafa801da
 clock {_CLOCK:.9f}
+python 3.11.2
 cpus 2
 page 4096
 memory_kib 24684084

@@ -49,6 +49,13 @@ read -r system </proc/sys/kernel/ostype; read -r release </proc/sys/kernel/osrel
 echo "kernel $system $release"
 read -r boot_id </proc/sys/kernel/random/boot_id; echo "boot_id $boot_id"
 echo "clock $(date +%s.%N)"
+# The host's own first: what comes before it on a PATH may be a wrapper, and slow.
+for python in /usr/bin/python3 python3; do
+  if version=$("$python" -V 2>/dev/null </dev/null); then
+    echo "python ${version#Python }"
+    break
+  fi
+done
 set -- /proc/self/status /proc/self/smaps /proc/meminfo /proc/stat
 for path in /etc/os-release /sys/fs/cgroup/memory.max \\
   /sys/fs/cgroup/memory/memory.limit_in_bytes /proc/net/tcp /proc/net/tcp6

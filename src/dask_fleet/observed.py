@@ -157,9 +157,10 @@ class HostObserved:
     host : str
         Its name in the spec.
     facts : Mapping
-        ``os``, ``kernel``, ``cpus``, ``memory_kib``, ``memory_available_kib``, ``disk_free_kib``
-        (where the state lives), ``environments_free_kib``, ``boot_id``, ``boot_time`` and ``clock``
-        (seconds since the epoch), as text; what a host does not tell is not there.
+        ``os``, ``kernel``, ``python`` (version of its own), ``cpus``, ``memory_kib``,
+        ``memory_available_kib``, ``disk_free_kib`` (where the state lives),
+        ``environments_free_kib``, ``boot_id``, ``boot_time`` and ``clock`` (seconds since the
+        epoch), as text; what a host does not tell is not there.
     exists : bool
         Whether the fleet has a state directory there.
     files : Mapping of str to str

@@ -44,8 +44,13 @@ variables: {OMP_NUM_THREADS: "3", GREETING: "${DASK_FLEET_TEST_GREETING:-hello t
         yield desk
 
 
-def on_a_terminal(desk: Desk, *words: str, columns: int, seconds: float = 30) -> str:
-    """Run a command on a pseudo-terminal and return everything that it writes there."""
+def on_a_terminal(
+    desk: Desk, *words: str, columns: int, seconds: float = 30, until: str = ""
+) -> str:
+    """Run a command on a pseudo-terminal and return everything that it writes there.
+
+    With ``until`` it gets a Ctrl-C when it has written that twice.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(desk.directory)
@@ -64,6 +69,9 @@ def on_a_terminal(desk: Desk, *words: str, columns: int, seconds: float = 30) ->
             if not part:
                 break
             written += part
+            if until and written.decode(errors="replace").count(until) > 1:
+                os.kill(pid, signal.SIGINT)
+                until = ""
     os.close(terminal)
     if time.monotonic() >= deadline:
         os.kill(pid, signal.SIGINT)
@@ -208,9 +216,40 @@ def test_status_watch_shows_it_again_and_again(fleet: Desk) -> None:
                 break
     finally:
         watch.send_signal(signal.SIGINT)
-        watch.communicate(timeout=30)
+        _, err = watch.communicate(timeout=30)
     assert seen == 2
-    assert watch.returncode == 130
+    assert (watch.returncode, err) == (130, "")
+
+
+def test_status_watch_for_programs_is_one_document_to_a_line(fleet: Desk) -> None:
+    watch = fleet.begin("status", "--watch", "--json")
+    try:
+        assert watch.stdout is not None
+        first, second = (json.loads(watch.stdout.readline()) for _ in range(2))
+    finally:
+        watch.send_signal(signal.SIGINT)
+        _, err = watch.communicate(timeout=30)
+    once = fleet.call("status", "--json").json
+    assert first.keys() == second.keys() == once.keys()
+    assert [row["pid"] for row in first["processes"]] == [row["pid"] for row in once["processes"]]
+    uptimes = [document["processes"][0]["uptime"] for document in (first, second, once)]
+    assert uptimes == sorted(set(uptimes))
+    assert (watch.returncode, err) == (130, "")
+
+
+def test_status_watch_on_a_terminal_draws_the_same_table_again(fleet: Desk) -> None:
+    title = "fleet commands · 3 of 3 running"
+    out = plain(on_a_terminal(fleet, "status", "--watch", columns=100, until=title))
+    assert out.count(title) >= 2
+    assert out.count("scheduler tcp://127.0.0.1:") == out.count(title)
+    assert "interrupted" not in out
+
+
+def test_status_says_which_python_and_which_boot_a_host_has(fleet: Desk) -> None:
+    (host,) = fleet.call("status", "--json").json["hosts"]
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    assert host["boot_id"] == boot_id
+    assert re.fullmatch(r"3\.\d+\.\d+\S*", host["python"])
 
 
 def test_logs_are_labelled_merged_and_can_be_asked_by_process(fleet: Desk) -> None:

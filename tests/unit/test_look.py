@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +60,18 @@ def test_a_fleet_that_is_up():
     }
     assert {listener.port for listener in seen.listeners} == PORTS
     assert {listener.address for listener in seen.listeners} == {"127.0.0.1"}
+
+
+def test_the_script_reads_what_identifies_a_host():
+    places = Places.below("/nowhere", "/nowhere", "sst")
+    command = look_script(places, RUNTIME)
+    said = subprocess.run(command.argv, input=command.stdin, capture_output=True, check=True)
+    facts = read(said.stdout.decode()).facts
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    assert facts["boot_id"] == boot_id
+    python = shutil.which("/usr/bin/python3") or "python3"
+    version = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout
+    assert f"Python {facts['python']}\n" == version
 
 
 def test_what_processes_say_of_themselves():

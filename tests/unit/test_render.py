@@ -7,7 +7,7 @@ import time
 import pytest
 
 from dask_fleet.actions import Change, Plan
-from dask_fleet.cli.inspect import _cells, _duration
+from dask_fleet.cli.inventory_table import cells, duration
 from dask_fleet.cli.progress import Progress
 from dask_fleet.cli.render import plan_value, show_plan, show_table, size
 from dask_fleet.events import (
@@ -63,12 +63,12 @@ def test_sizes(number: float, text: str):
     ],
 )
 def test_durations(seconds: float | None, text: str):
-    assert _duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_cells_of_a_worker_and_of_the_scheduler():
     found = rows(seen(), WELL)
-    assert _cells(found[WORKER.name]) == [
+    assert cells(found[WORKER.name]) == [
         "dask-worker-0001",
         "worker",
         "running",
@@ -87,11 +87,11 @@ def test_cells_of_a_worker_and_of_the_scheduler():
         "2026.8.0",
         "",
     ]
-    assert _cells(found["dask-scheduler"])[12:15] == ["5 KiB", "", ""]
+    assert cells(found["dask-scheduler"])[12:15] == ["5 KiB", "", ""]
 
 
 def test_cells_of_what_is_down():
-    assert _cells(rows(seen(alive=False, runtime=False), None)[WORKER.name])[1:] == [
+    assert cells(rows(seen(alive=False, runtime=False), None)[WORKER.name])[1:] == [
         "worker", "down", "", "no", "localhost", "127.0.0.1", "9010/9011/9012",
         "", "", "", "3", "", "", "", "", "",
     ]  # fmt: skip

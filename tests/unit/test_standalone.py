@@ -35,7 +35,8 @@ def test_what_runs_in_the_fleets_environment_needs_nothing_of_ours(path: Path):
 
 
 @pytest.mark.parametrize(
-    "module", ["dask_fleet.cli", "dask_fleet.assembly", "dask_fleet.cli.inspect"]
+    "module",
+    ["dask_fleet.cli", "dask_fleet.assembly", "dask_fleet.cli.inspect", "dask_fleet.cli.status"],
 )
 def test_nothing_heavy_is_imported_on_the_way_to_a_no_op(module: str):
     heavy = ("distributed", "xcube", "rich", "xarray", "numpy", "pandas", "tornado")

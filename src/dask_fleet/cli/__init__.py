@@ -22,7 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("deploy", "Bring the fleet up as declared; change just what differs."),
     "restart": ("deploy", "Restart processes, all or by name."),
     "down": ("deploy", "Stop the fleet and leave nothing of it behind."),
-    "status": ("inspect", "List every process: ports, state, versions, memory, tasks."),
+    "status": ("status", "List every process: ports, state, versions, memory, tasks."),
     "logs": ("inspect", "Print the logs of all processes, merged; follow them with -f."),
     "open": ("inspect", "Print the addresses of the dashboards and open the first."),
     "env": ("inspect", "Print DASK_SCHEDULER_ADDRESS=... for a shell."),

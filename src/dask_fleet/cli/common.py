@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
 
 __all__ = [
+    "INTERRUPTED",
     "accept_new_option",
     "as_json",
     "file_option",
