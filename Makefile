@@ -37,10 +37,17 @@ develop: $(UV) ## install what tests, lint and benchmarks need
 	@touch $(VENV)
 
 .PHONY: test
-test: develop ## run every test: real processes, a real browser, real data, booted hosts
+test: develop ## run every test: real processes, a real browser, real data, booted hosts; or some, TESTS="..."
 	@./scripts/debian.sh chromium openssh-server openssh-client nftables ufw iproute2
+# Tests on booted hosts run in the lab's network, and all others outside of it.
+ifeq ($(TESTS),)
 	@.venv/bin/python -m pytest --ignore=tests/vms
 	@$(MAKE) --no-print-directory test-vms
+else ifeq ($(findstring tests/vms,$(TESTS)),)
+	@.venv/bin/python -m pytest $(TESTS)
+else
+	@$(MAKE) --no-print-directory test-vms
+endif
 
 .PHONY: test-vms
 test-vms: develop ## run the tests on booted hosts (root)
@@ -48,9 +55,9 @@ test-vms: develop ## run the tests on booted hosts (root)
 	@.venv/bin/python -m lab --name test run -- .venv/bin/python -m pytest $(or $(TESTS),tests/vms)
 
 .PHONY: lab
-lab: develop ## boot a scheduler host and four worker hosts to play with (root)
+lab: develop ## boot a scheduler host and worker hosts to play with, HOSTS=5 in all (root)
 	@.venv/bin/python -m tests.vms.wheels
-	@.venv/bin/python -m lab up
+	@.venv/bin/python -m lab up --hosts $(or $(HOSTS),5)
 	@echo "a shell that reaches them: .venv/bin/python -m lab exec -- bash; what to type: docs/vms.md"
 
 .PHONY: lab-down
