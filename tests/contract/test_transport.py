@@ -88,6 +88,26 @@ def test_a_status_is_an_error_unless_it_is_asked_for(transport: Transport, statu
     assert "| why" in text
 
 
+@pytest.mark.parametrize(
+    "end", ["exit 1", "exit 255", "kill -KILL $$", "echo 'Connection reset by peer' >&2; exit 255"]
+)
+def test_a_command_that_fails_is_run_once(transport: Transport, tmp_path: Path, end: str):
+    begun = tmp_path / "begun"
+    command = script(f'echo x >>"$1"; {end}', str(begun))
+    with pytest.raises(CommandFailedError):
+        run(transport.run(command))
+    with pytest.raises(CommandFailedError):
+        run(lines_of(transport, command))
+    assert begun.read_text() == "x\nx\n"
+
+
+def test_a_command_that_outruns_its_time_is_run_once(transport: Transport, tmp_path: Path):
+    begun = tmp_path / "begun"
+    with pytest.raises(CommandFailedError):
+        run(transport.run(script('echo x >>"$1"; exec sleep 20', str(begun), timeout=1)))
+    assert begun.read_text() == "x\n"
+
+
 def test_what_it_wrote_to_standard_output_is_told_when_there_is_nothing_else(transport: Transport):
     with pytest.raises(CommandFailedError, match=r"\| only this"):
         run(transport.run(Command(("sh", "-c", "echo only this; exit 1"))))

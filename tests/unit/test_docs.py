@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,8 @@ from dask_fleet.errors import EXIT_CODES
 from dask_fleet.layout import Layout, lay_out
 from dask_fleet.spec import load
 from dask_fleet.spec.model import Directories, HostSpec, PortsSpec, Spec, SshSpec, WorkerGroup
+from dask_fleet.transports.ssh_connections import Pool
+from dask_fleet.transports.ssh_opening import _BACK_OFF, KEEPALIVE_COUNT, KEEPALIVE_SECONDS
 from tests.conftest import REPOSITORY
 
 PAGES = sorted(
@@ -186,6 +189,19 @@ def test_the_floors_of_the_architecture_are_those_that_are_held() -> None:
     table = page.partition("## The floors")[2].partition("\n\nDecisions")[0]
     rows = [line.split("|") for line in table.splitlines() if "`" in line and line[0] == "|"]
     assert [set(re.findall(r"`([\w.]+)`", row[2])) for row in rows] == held
+
+
+def test_what_the_page_on_vms_says_of_connections() -> None:
+    text = " ".join((REPOSITORY / "docs" / "vms.md").read_text(encoding="utf-8").split())
+    defaults = inspect.signature(Pool).parameters
+    times = {1: "once", 2: "twice", 3: "three times"}[len(_BACK_OFF)]
+    for words in (
+        f"at most {defaults['limit'].default} hosts are dialled at once",
+        f"A host has {defaults['connect_timeout'].default:g} s to answer, or the `ConnectTimeout`",
+        f"is tried up to {times} again",
+        f"given up after {KEEPALIVE_SECONDS * KEEPALIVE_COUNT} s",
+    ):
+        assert words in text
 
 
 def test_every_decision_is_listed_and_has_its_four_parts() -> None:
