@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dask_fleet.transports.base import Transport
     from dask_fleet.transports.ssh import SshConnections
 
-__all__ = ["Declared", "declare", "open_fleet", "ssh_entry"]
+__all__ = ["Declared", "declare", "launcher_files", "open_fleet", "ssh_entry"]
 
 _SYSTEM_ROOT = "/var/lib/dask-fleet"
 """Where fleets and environments are on a host whose systemd runs them."""
@@ -77,11 +77,17 @@ def _blueprint(path: Path | None, environ: Mapping[str, str]) -> Blueprint:
     environment = resolve_environment(
         spec.environment, lambda name: (base / name).read_text(encoding="utf-8")
     )
-    launcher = {
-        file.name: file.read_bytes()
-        for file in sorted((Path(__file__).parent / "host").glob("*.py"))
+    return Blueprint(spec, environment, launcher_files(), {THIS_MACHINE: facts})
+
+
+def launcher_files() -> dict[str, bytes]:
+    """Return what starts scheduler and workers on a host, the console too, by path."""
+    root = Path(__file__).parent / "host"
+    return {
+        file.relative_to(root).as_posix(): file.read_bytes()
+        for file in sorted(root.rglob("*.*"))
+        if "__pycache__" not in file.parts
     }
-    return Blueprint(spec, environment, launcher, {THIS_MACHINE: facts})
 
 
 def open_fleet(

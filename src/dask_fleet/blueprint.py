@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dask_fleet.desired import host_target
 from dask_fleet.errors import FleetError
 from dask_fleet.layout import HostFacts, interface_address, lay_out
+from dask_fleet.published import published
 from dask_fleet.spec.expand import expand_hosts
 from dask_fleet.target import digest_of
 
@@ -110,6 +111,9 @@ class Blueprint:
                 runtimes[host],
                 self.launcher,
                 credentials.get(host),
+                published(self.spec, layout, self.environment, place, credentials)
+                if host == layout.scheduler.host
+                else None,
             )
             for host, place in places.items()
         )

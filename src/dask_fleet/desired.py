@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from dask_fleet.layout import Scheduler, Worker
+from dask_fleet.published import INVENTORY
 from dask_fleet.target import HostTarget, ManagedFile, UnitTarget, digest_of
 from dask_fleet.tls.certificates import CA_FILE, KEY_FILE, dask_configuration
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.runtimes.base import Runtime
 
-__all__ = ["DEFAULTED", "SCHEDULER_DEFAULTS", "TLS", "WORKER_DEFAULTS", "host_target"]
+__all__ = [
+    "CONSOLE",
+    "DEFAULTED",
+    "SCHEDULER_DEFAULTS",
+    "TLS",
+    "WORKER_DEFAULTS",
+    "host_target",
+]
 
 WORKER_DEFAULTS: Mapping[str, str] = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
@@ -36,6 +44,10 @@ OpenBLAS then starts spin for a tenth of a second on CPUs that the imports need.
 TLS = "tls"
 """Directory of certificates among what is deployed."""
 
+CONSOLE = "fleet_console/"
+"""Where those files of the launcher are that the scheduler alone needs. A change of them restarts
+no worker, and one of pages, styles and scripts, which are read anew, not even the scheduler."""
+
 DEFAULTED = "DASK_FLEET_DEFAULTED"
 """The launcher's variable that names which of them are mere defaults."""
 
@@ -48,6 +60,7 @@ def host_target(
     runtime: Runtime,
     launcher: Mapping[str, bytes],
     credentials: Mapping[str, bytes] | None = None,
+    inventory: bytes | None = None,
 ) -> HostTarget:
     """Return everything that should be on a host.
 
@@ -67,6 +80,8 @@ def host_target(
         The modules that start scheduler and workers there, by file name.
     credentials : Mapping of str to bytes, optional
         Certificates and the key of that host, by file name, if the fleet speaks TLS.
+    inventory : bytes, optional
+        What the console is told (`dask_fleet.published`), on the scheduler's host.
     """
     if not layout.units_on(host):
         return HostTarget(host, places, environment, (), ())
@@ -82,17 +97,33 @@ def host_target(
     programs = tuple(
         ManagedFile(f"{places.deployed}/launcher/{name}", content, mode)
         for name, content in sorted(launcher.items())
+        if host == layout.scheduler.host or not name.startswith(CONSOLE)
     )
+    told: tuple[ManagedFile, ...] = ()
+    if inventory is not None:
+        told = (ManagedFile(f"{places.deployed}/{INVENTORY}", inventory, mode),)
     # Processes take over another certificate and key while they run, but not another authority.
     trusted = (file for file in certificates if file.path.endswith(f"/{CA_FILE}"))
+    console = tuple(file for file in programs if f"/launcher/{CONSOLE}" in file.path)
     shared = digest_of(
         environment.digest.encode(),
         configuration.content,
-        *(part for file in (*programs, *trusted) for part in (file.path.encode(), file.content)),
+        *_parts(file for file in (*programs, *trusted) if file not in console),
     )
+    own = {
+        "scheduler": _parts(file for file in console if file.path.endswith(".py")),
+        "workers": (),
+    }
     units = tuple(
         _defined(
-            _unit_target(layout, unit, environment, places, configuration.path, shared),
+            _unit_target(
+                layout,
+                unit,
+                environment,
+                places,
+                configuration.path,
+                digest_of(shared.encode(), *own[unit.role]),
+            ),
             layout.name,
             places,
             runtime,
@@ -101,12 +132,17 @@ def host_target(
     )
     files = (
         configuration,
+        *told,
         *programs,
         *certificates,
         *(unit.file(mode) for unit in units),
         *runtime.files(places, layout.name, units),
     )
     return HostTarget(host, places, environment, files, units)
+
+
+def _parts(files: Iterable[ManagedFile]) -> tuple[bytes, ...]:
+    return tuple(part for file in files for part in (file.path.encode(), file.content))
 
 
 def _unit_target(

@@ -88,6 +88,11 @@ class Places:
         return f"{self.state}/journal.jsonl"
 
     @property
+    def findings(self) -> str:
+        """The file on the scheduler's host with what the doctor found last."""
+        return f"{self.state}/doctor.json"
+
+    @property
     def history(self) -> str:
         """The file on the scheduler's host that says who changed what; it outlives the fleet."""
         return f"{self.state}.history.jsonl"

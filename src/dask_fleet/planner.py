@@ -26,7 +26,8 @@ from dask_fleet.actions import (
     Verb,
     WriteFiles,
 )
-from dask_fleet.desired import TLS
+from dask_fleet.desired import CONSOLE, TLS
+from dask_fleet.published import INVENTORY
 from dask_fleet.spec.expand import SCHEDULER_NAME
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 
@@ -119,7 +120,10 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
         phase.append(WriteFiles(target.host, changed, removed))
     if (changed or removed) and not draft.changes:
         names = {_short(target.places, path) for path in _paths(changed, removed)}
-        if names <= {f"{TLS}/{CERTIFICATE_FILE}", f"{TLS}/{KEY_FILE}"}:
+        console = {n for n in names if n == INVENTORY or n.startswith(f"launcher/{CONSOLE}")}
+        if names <= console:
+            draft.say("change", "console", "it shows what is declared now; nothing restarts")
+        elif names - console <= {f"{TLS}/{CERTIFICATE_FILE}", f"{TLS}/{KEY_FILE}"}:
             draft.say("change", "certificate", "processes take the new one over as they run")
         else:
             shown = ", ".join(sorted(names))

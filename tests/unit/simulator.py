@@ -79,8 +79,10 @@ def target_of(
     environment: Environment = ENVIRONMENT,
     places: Places = PLACES,
     runtime: Runtime = RUNTIME,
+    inventory: bytes | None = None,
 ) -> HostTarget:
-    return host_target(layout_of(spec), HOST, environment, places, runtime, launcher)
+    layout = layout_of(spec)
+    return host_target(layout, HOST, environment, places, runtime, launcher, inventory=inventory)
 
 
 @dataclass

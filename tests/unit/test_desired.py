@@ -87,6 +87,26 @@ def test_a_digest_changes_with_just_what_a_unit_is_started_from(
     assert {name for name in before if before[name] != after[name]} == changed
 
 
+CONSOLE = {"fleet_console/__init__.py": b"routes = []\n", "fleet_console/page.html": b"<p>\n"}
+
+
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [("fleet_console/__init__.py", {SCHEDULER}), ("fleet_console/page.html", set())],
+)
+def test_the_console_restarts_no_worker_and_its_pages_nothing(file: str, changed: set[str]):
+    before = digests(launcher=LAUNCHER | CONSOLE)
+    after = digests(launcher=LAUNCHER | CONSOLE | {file: b"another"})
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_what_the_console_is_told_is_deployed_and_in_no_digest():
+    plain, told = target_of(), target_of(inventory=b"{}\n")
+    (file,) = set(told.files) - set(plain.files)
+    assert (file.path, file.content) == (f"{PLACES.deployed}/inventory.json", b"{}\n")
+    assert told.units == plain.units
+
+
 def test_digests_tell_parts_apart():
     assert digest_of(b"ab", b"c") != digest_of(b"a", b"bc") != digest_of(b"abc")
     assert ManagedFile("/x", b"").digest.startswith("e3b0c44298fc1c14")

@@ -289,6 +289,28 @@ CASES = [
 ]  # fmt: skip
 
 
+CONSOLE = {"fleet_console/__init__.py": b"routes = []\n", "fleet_console/page.html": b"<p>\n"}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        target_of(launcher=LAUNCHER | CONSOLE, inventory=b"other\n"),
+        target_of(
+            launcher=LAUNCHER | CONSOLE | {"fleet_console/page.html": b"<h1>\n"}, inventory=b"{}\n"
+        ),
+    ],
+    ids=["another inventory", "another page"],
+)
+def test_what_the_console_shows_is_changed_without_a_restart(after: HostTarget):
+    host = up(target_of(launcher=LAUNCHER | CONSOLE, inventory=b"{}\n"))
+    plan = host.plan(after)
+    assert lines(plan) == ["change console: it shows what is declared now; nothing restarts"]
+    assert acts(plan) == [["WriteFiles: write 1 file"]]
+    host.apply(plan)
+    assert host.plan(after) == Plan()
+
+
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param

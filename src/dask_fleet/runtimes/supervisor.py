@@ -192,7 +192,8 @@ if [ -S {socket} ]; then {python} -I -S -c {ask} {socket} 0 2>/dev/null || :; fi
     def read(self, text: str) -> RuntimeObserved:
         """Return supervisord's answer as values."""
         first, _, rest = text.partition("\n")
-        pid = int(first.split()[1]) if first.startswith("pid ") else 0
+        word, _, number = first.partition(" ")
+        pid = int(number) if word == "pid" and number.isdecimal() else 0
         start = (rest if pid else text).find("<?xml")
         if start < 0:
             return RuntimeObserved(alive=False, pid=pid)

@@ -1,0 +1,140 @@
+"""What the console is told: the fleet as declared, in one file on the scheduler's host.
+
+The scheduler knows what is there; from this file its console knows what should be. No unit's
+digest covers it, so that writing it restarts nothing; the console reads it again when it changes.
+
+Nothing stands in it that depends on which hosts were seen, such as a share of CPUs: an ``up`` with
+``--limit`` would write another file than one without.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dask_fleet.firewall import contract, rows, value
+from dask_fleet.layout import Worker
+from dask_fleet.spec.expand import expand_hosts
+from dask_fleet.tls.certificates import CERTIFICATE_FILE, read_certificate
+
+if TYPE_CHECKING:
+    from dask_fleet.environment import Environment
+    from dask_fleet.firewall import Rule
+    from dask_fleet.layout import Layout, Scheduler
+    from dask_fleet.places import Places
+    from dask_fleet.spec.model import Spec
+
+__all__ = ["INVENTORY", "VERSION", "declared_versions", "published"]
+
+INVENTORY = "inventory.json"
+"""Name of the file among what is deployed."""
+
+VERSION = 1
+"""Of the file's format; a console that knows another one says so."""
+
+_COMPARED = (
+    *("dask", "distributed", "msgpack", "cloudpickle", "tornado", "toolz"),
+    *("numpy", "pandas", "lz4", "xcube-core"),
+)
+"""Packages whose versions processes tell (``distributed.versions``), and xcube's."""
+
+_EXACT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*===?\s*([^\s;,\\]+)")
+
+
+def published(
+    spec: Spec,
+    layout: Layout,
+    environment: Environment,
+    places: Places,
+    credentials: Mapping[str, Mapping[str, bytes]],
+) -> bytes:
+    """Return the content of the file.
+
+    Parameters
+    ----------
+    spec : Spec
+        What is declared; it says how hosts are reached with SSH.
+    layout : Layout
+        The same in processes.
+    environment : Environment
+        What they run in.
+    places : Places
+        Directories on the scheduler's host.
+    credentials : Mapping
+        TLS files of each host by name; empty when the fleet does without.
+    """
+    rules = contract(layout, {name: host.spec.ssh for name, host in expand_hosts(spec).items()})
+    content: dict[str, object] = {
+        "version": VERSION,
+        "fleet": layout.name,
+        "scheduler": layout.scheduler_address,
+        "client": layout.client_address,
+        "dashboard": layout.dashboard_url,
+        "tls": layout.tls,
+        "door": None,
+        "environment": {
+            "name": environment.name,
+            "digest": environment.digest,
+            "python": environment.python,
+            "packages": declared_versions(environment.lock_text or ""),
+        },
+        "hosts": [
+            {
+                "name": host.name,
+                "address": host.address,
+                "external": host.external,
+                "runtime": host.runtime,
+            }
+            for host in layout.hosts.values()
+        ],
+        "processes": [
+            _process(unit.name, process) for unit in layout.units for process in unit.processes
+        ],
+        "contract": {**value(layout, rules), "rows": _rows(rules)},
+        "certificates": [
+            {"host": host, "not_after": read_certificate(pem).not_after.isoformat()}
+            for host, files in credentials.items()
+            if (pem := files.get(CERTIFICATE_FILE))
+        ],
+        "history": places.history,
+        "findings": places.findings,
+    }
+    return json.dumps(content, indent=1).encode() + b"\n"
+
+
+def declared_versions(lock: str) -> dict[str, str]:
+    """Return the versions that a lock pins, of packages that are compared.
+
+    One that it pins differently for different platforms is left out.
+    """
+    found: dict[str, set[str]] = {}
+    for line in lock.splitlines():
+        if pinned := _EXACT.match(line):
+            name = re.sub(r"[-_.]+", "-", pinned[1]).lower()
+            found.setdefault(name, set()).add(pinned[2])
+    return {
+        name: next(iter(versions))
+        for name in _COMPARED
+        if len(versions := found.get(name, set())) == 1
+    }
+
+
+def _process(unit: str, process: Scheduler | Worker) -> dict[str, object]:
+    is_worker = isinstance(process, Worker)
+    return {
+        "name": process.name,
+        "role": "worker" if is_worker else "scheduler",
+        "group": process.group if is_worker else "",
+        "unit": unit,
+        "host": process.host,
+        "address": process.contact,
+        "ports": dict(process.ports),
+    }
+
+
+def _rows(rules: Sequence[Rule]) -> list[dict[str, str]]:
+    """Return the contract as people read it, what is alike folded."""
+    keys = ("from", "to", "address", "ports", "why")
+    return [dict(zip(keys, row, strict=True)) for row in rows(rules)]
