@@ -1,0 +1,1 @@
+"""The door: what nginx is to be told, as text."""
