@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from dask_fleet.environment import Environment
+from dask_fleet.runtimes.base import Runtime
+from dask_fleet.runtimes.systemd import SystemdRuntime
 from dask_fleet.target import ManagedFile, digest_of
-from tests.unit.simulator import LAUNCHER, PLACES, SECOND_GROUP, SPEC, target_of
+from tests.unit.simulator import LAUNCHER, PLACES, RUNTIME, SECOND_GROUP, SPEC, target_of
 
 SCHEDULER, WORKERS = "dask-scheduler", "dask-workers-default"
 
@@ -33,6 +35,17 @@ def test_the_files_of_a_host():
 
 def test_every_file_is_for_the_owner_alone():
     assert {file.mode for file in target_of().files} == {0o600}
+
+
+@pytest.mark.parametrize("runtime", [RUNTIME, SystemdRuntime("sst")], ids=lambda one: one.name)
+def test_passwords_stand_in_no_file_that_others_may_read_and_in_no_command(runtime: Runtime):
+    secrets = "variables: {S3_SECRET_KEY: correct-horse}\nconfig: {s3.password: correct-horse}\n"
+    target = target_of(SPEC + secrets, runtime=runtime)
+    holding = {file.path: file.mode for file in target.files if b"correct-horse" in file.content}
+    assert set(holding) == {f"{PLACES.deployed}/dask.yaml", *(unit.path for unit in target.units)}
+    assert not any(mode & 0o027 for mode in holding.values())
+    for unit in target.units:
+        assert "correct-horse" not in " ".join((*unit.command, *map(str, unit.variables)))
 
 
 def test_unit_files_are_one_line_of_json_each():

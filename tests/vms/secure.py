@@ -5,16 +5,29 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from lab import Lab
 from lab.host import Host
 
 from dask_fleet.tls.certificates import CERTIFICATE_FILE
+from dask_fleet.tls.signing import Signer, certificate_pem, parse_certificate, parse_key, sign
 from tests.vms.operator import FLEET, Operator
 
-QUICK = "config: {fleet.certificates.interval: 500ms}\n"
-TLS = FLEET + "tls: true\n" + QUICK
+TLS = f"""\
+{FLEET}tls: true
+config:
+  fleet.certificates.interval: 500ms
+  storage:
+    endpoint: eu
+    s3: {{secret-access-key: planted-one-0}}
+    password: planted-two-0
+  api.token: planted-three-0
+variables: {{S3_SECRET_KEY: planted-four-0, DB_PASSWORD: planted-five-0}}
+"""
+"""The lab's fleet with TLS, and passwords among its settings that nobody may see."""
+
 DEPLOYED = "/var/lib/dask-fleet/fleets/sst/etc"
 SCHEDULER = "tls://10.77.0.11:8786"
 DIALS = 10.0
@@ -83,6 +96,24 @@ def fingerprint(operator: Operator, place: tuple[str, int]) -> str:
     ):
         assert end.version() == "TLSv1.3"
         return hashlib.sha256(end.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def age(operator: Operator, days: int) -> None:
+    """Put certificates that end in so many days into the place of those of all hosts."""
+    folder = authority_folder(operator)
+    ca, key = folder / "ca.pem", folder / "ca.key"
+    signer = Signer(
+        ca.read_bytes(),
+        parse_certificate(ca, ca.read_bytes(), ""),
+        parse_key(key, key.read_bytes(), ""),
+    )
+    then = datetime.now(timezone.utc) - timedelta(days=365 - days)
+    for path in (folder / "hosts").glob("*.key"):
+        number = {"dask-scheduler": 11}.get(path.stem) or 11 + int(path.stem[-4:])
+        names = (path.stem, f"10.77.0.{number}")
+        own = parse_key(path, path.read_bytes(), "")
+        old = certificate_pem(sign(path.stem, names, own, signer, then, serves=True))
+        path.with_suffix(".pem").write_bytes(old)
 
 
 def of_host(lab: Lab, place: tuple[str, int]) -> str:

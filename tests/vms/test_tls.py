@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import subprocess
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from urllib.request import urlopen
 
 import pytest
@@ -14,7 +14,6 @@ from lab import Lab
 
 from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
-from dask_fleet.tls.signing import Signer, certificate_pem, parse_certificate, parse_key, sign
 from tests.vms.operator import RIGHT, WORKERS, Operator, all_run, eventually
 from tests.vms.secure import (
     COMPUTE,
@@ -22,9 +21,9 @@ from tests.vms.secure import (
     DIALS,
     REFUSED,
     SCHEDULER,
+    age,
     authority_folder,
     client,
-    command_lines,
     copied,
     fingerprint,
     of_host,
@@ -120,24 +119,6 @@ def test_modes_and_owners(lab: Lab, secure: Operator):
 # -- renewal -----------------------------------------------------------------------------
 
 
-def age(operator: Operator, days: int) -> None:
-    """Put certificates that end in so many days into the place of those of all hosts."""
-    folder = authority_folder(operator)
-    ca, key = folder / "ca.pem", folder / "ca.key"
-    signer = Signer(
-        ca.read_bytes(),
-        parse_certificate(ca, ca.read_bytes(), ""),
-        parse_key(key, key.read_bytes(), ""),
-    )
-    then = datetime.now(timezone.utc) - timedelta(days=365 - days)
-    for path in (folder / "hosts").glob("*.key"):
-        number = {"dask-scheduler": 11}.get(path.stem) or 11 + int(path.stem[-4:])
-        names = (path.stem, f"10.77.0.{number}")
-        own = parse_key(path, path.read_bytes(), "")
-        old = certificate_pem(sign(path.stem, names, own, signer, then, serves=True))
-        path.with_suffix(".pem").write_bytes(old)
-
-
 def deploy_as_they_are(lab: Lab, operator: Operator) -> None:
     """Bring the operator's certificates to the hosts as an `up` of that day did."""
     for host in lab.hosts:
@@ -210,84 +191,6 @@ def test_workers_restart_host_by_host(secure: Operator):
     refused = secure.call("restart", "--rolling", "--yes", "dask-scheduler", status=None)
     assert refused.returncode
     assert "one scheduler" in refused.stderr
-
-
-# -- nothing secret is seen --------------------------------------------------------------
-
-
-def secrets(operator: Operator) -> list[str]:
-    """Return one line of base64 of every private key: what is wrapped in JSON still has it."""
-    keys = sorted(authority_folder(operator).rglob("*.key"))
-    marks = [path.read_text().splitlines()[1] for path in keys]
-    assert len(marks) >= 7
-    assert all(len(mark) == 64 for mark in marks)
-    return marks
-
-
-SAMPLE = """\
-until [ -e /run/tls-seen ]; do
-  for path in /proc/[0-9]*/cmdline /proc/[0-9]*/environ; do
-    { cat "$path"; echo; } 2>/dev/null || :
-  done
-  sleep 0.05
-done | tr '\\0' ' ' | sort -u
-"""
-"""Command lines and environments of all processes of a host, until a file says that it is over."""
-
-
-def test_no_key_is_seen_anywhere(lab: Lab, secure: Operator):
-    said: dict[str, str] = {}
-    hosts = lab.hosts
-    for host in hosts:
-        host.run(["rm", "-f", "/run/tls-seen"])
-    watching = {
-        host.name: subprocess.Popen(
-            host.command(["sh", "-c", SAMPLE]), stdout=subprocess.PIPE, text=True, errors="replace"
-        )
-        for host in hosts
-    }
-    try:
-        # Files to be written, keys among them, so that all of it travels.
-        age(secure, 5)
-        for words in (("plan",), ("plan", "--diff"), ("plan", "--json")):
-            said[" ".join(words)] = secure.call(*words, status=None).stdout
-        process = secure.begin("up", "--yes")
-        lines: set[str] = set()
-        while process.poll() is None:
-            lines |= command_lines()
-        out, err = process.communicate(timeout=DIALS)
-        assert process.returncode == 0, err
-        said["up"] = out + err
-        said["command lines of the operator's machine"] = "\n".join(lines)
-    finally:
-        for host in hosts:
-            host.run(["touch", "/run/tls-seen"])
-        for name, process in watching.items():
-            said[f"processes of {name}"] = process.communicate(timeout=30)[0]
-    for words in (("status", "--json"), ("history", "--json"), ("logs",)):
-        said[" ".join(words)] = secure.call(*words).stdout
-    world = (
-        "find /var/lib/dask-fleet /etc/systemd -type f -perm -o+r "
-        "! -path '*/environments/*' -exec cat {} +"
-    )
-    for host in hosts:
-        for what, script in {
-            "journal": "journalctl --no-pager --output=cat",
-            "what dask-fleet wrote down": "cat /var/lib/dask-fleet/fleets/sst/*.jsonl",
-            "units": (
-                f"cat /etc/systemd/system/dask-fleet.* {DEPLOYED}/units/* {DEPLOYED}/dask.yaml"
-            ),
-            "what everybody may read": world,
-        }.items():
-            said[f"{what} of {host.name}"] = host.run(script).stdout
-    assert all(said[f"units of {host.name}"] for host in hosts)
-    assert all("dask-fleet" in said[f"processes of {host.name}"] for host in hosts)
-    for mark in secrets(secure):
-        assert [what for what, text in said.items() if mark in text] == []
-    for host in hosts:
-        (key,) = host.run(f"grep -c PRIVATE {DEPLOYED}/tls/{KEY_FILE}").stdout.split()
-        assert key == "2"
-        assert host.run("grep -rl 'PRIVATE KEY' /etc/systemd", check=False).stdout == ""
 
 
 def test_reboot_of_a_host(lab: Lab, secure: Operator):
