@@ -1,6 +1,6 @@
 """What nginx is told about who may come in.
 
-Golden files lie in ``data/door``; that nginx does what they say is shown in
+Golden files lie in ``data/door_login``; that nginx does what they say is shown in
 ``tests/integration/test_door_login.py``.
 """
 
@@ -19,7 +19,7 @@ from dask_fleet.proxy.login import (
     server_block,
 )
 
-DATA = Path(__file__).parent / "data" / "door"
+DATA = Path(__file__).parent / "data" / "door_login"
 
 NONE = Login("sst-2", "/var/lib/dask-fleet/fleets/sst-2.door", False, None, None, "http://10.0.0.1")
 USERS = replace(NONE, users=True, url="https://dask.example.org")
