@@ -107,6 +107,12 @@ HOST_CASES = [
         "warning",
         "dask-worker-0001 may open 64 files, and may need 260",
     ),
+    (
+        {"files": {"dask-workers-default": 64, "dask-worker-0001": 64, "dask-worker-0002": 64}},
+        "files",
+        "warning",
+        "dask-workers-default, dask-worker-[0001-0002] may open 64 files, and may need 260",
+    ),
     ({"own_resolves": False}, "names", "warning", "its own name x does not resolve"),
     ({"systemd": "absent"}, "systemd", "error", "systemd does not run as it should: absent"),
     ({"systemd": "degraded"}, "systemd", "note", "some unit of the host has failed"),

@@ -87,13 +87,21 @@ def test_the_logs_of_the_others_are_printed_when_a_host_is_off(lab: Lab, fleet: 
 
 def test_a_host_that_reboots_is_said_at_once_and_followed_again(lab: Lab, fleet: Operator):
     host = lab.workers[1]
-    with following(fleet, "-n", "1") as follower:
+    with following(fleet, "-n", "50") as follower:
         for name in WORKERS:
             follower.until(f"the log of {name}", lambda line, name=name: line.startswith(name))
         host.reboot()
         said = follower.until("it is away", lambda line: "not followed: " in line)
         assert said.startswith(f"{host.name} | not followed: ")
-        follower.until("it is there", lambda line: line == f"{host.name} | followed again")
+        again = f"{host.name} | followed again"
+        follower.until("it is there", lambda line: line == again)
+        follower.until(
+            "what it said as it came up",
+            lambda _: any(
+                line.startswith(f"{WORKERS[1]} | 2")
+                for line in follower.lines[follower.lines.index(again) :]
+            ),
+        )
         fleet.until_all_run(60)
         mark = len(follower.lines)
         for other in lab.workers:
@@ -111,7 +119,7 @@ def test_a_host_that_reboots_is_said_at_once_and_followed_again(lab: Lab, fleet:
 
 def test_nothing_is_lost_while_a_host_is_out_of_reach(lab: Lab, fleet: Operator):
     host = lab.workers[2]
-    with following(fleet, "-n", "1") as follower:
+    with following(fleet, "-n", "50") as follower:
         follower.until("it follows", lambda line: line.startswith(WORKERS[2]))
         host.cut()
         try:

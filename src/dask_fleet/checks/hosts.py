@@ -216,10 +216,14 @@ def _memory(layout: Layout, one: Examined) -> Iterator[Finding]:
 def _files(layout: Layout, one: Examined) -> Iterator[Finding]:
     """Yield limits that are too low: Dask reckons with ten connections for each worker."""
     wanted = _FILES_SPARE + _FILES_PER_WORKER * len(layout.workers)
+    alike: dict[tuple[int, int], list[str]] = {}
     for name, limit in one.answer.files.items():
         needs = wanted if name == layout.scheduler.name else _FILES_SPARE + 2 * len(layout.workers)
         if limit is not None and limit < needs:
-            yield _too_few(one.host, f"{name} may open {limit} files, and may need {needs}")
+            alike.setdefault((limit, needs), []).append(name)
+    for (limit, needs), names in alike.items():
+        fault = f"{', '.join(fold(names))} may open {limit} files, and may need {needs}"
+        yield _too_few(one.host, fault)
     declared = layout.hosts[one.host].runtime == "supervisor"
     hard = one.answer.own_files
     if declared and not one.answer.files and hard is not None and hard < wanted:
