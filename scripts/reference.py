@@ -205,20 +205,28 @@ def _commands() -> str:
         command = fleet.get_command(parent, name)
         if command is None:
             raise LookupError(f"the command line lists {name} and does not know it")
-        context = click.Context(command, info_name=name, parent=parent)
-        usage = " ".join(command.collect_usage_pieces(context))
-        parts.append(f"### `{name}`\n")
-        parts.append(f"```\ndask fleet {name} {usage}\n```\n")
-        parts.append(_help(command.help or ""))
-        records = [
-            record
-            for param in command.get_params(context)
-            if isinstance(param, click.Option)
-            and (record := param.get_help_record(context)) is not None
-        ]
-        rows: list[tuple[str, ...]] = [(f"`{option}`", text) for option, text in records]
-        parts.append(_table(("option", "meaning"), rows))
+        parts.extend(_command(command, click.Context(command, info_name=name, parent=parent)))
     return "\n".join(parts)
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Yield the section of a command, then those of the commands below it."""
+    path = context.command_path
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f"### `{path.removeprefix('dask fleet ')}`\n"
+    yield f"```\n{path} {usage}\n```\n"
+    yield _help(command.help or "")
+    records = [
+        record
+        for param in command.get_params(context)
+        if isinstance(param, click.Option)
+        and (record := param.get_help_record(context)) is not None
+    ]
+    rows: list[tuple[str, ...]] = [(f"`{option}`", text) for option, text in records]
+    yield _table(("option", "meaning"), rows)
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from _command(below, click.Context(below, info_name=name, parent=context))
 
 
 def _help(text: str) -> str:

@@ -31,9 +31,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("network", "Find out what is wrong with hosts and network."),
     "ssh": ("operate", "Log in to a host as the fleet does."),
     "exec": ("operate", "Run a command on all hosts, in the fleet's environment."),
+    "monitoring": ("monitoring", "Write what Prometheus and Grafana need to watch the fleet."),
     "client-config": ("operate", "Write what a client needs to connect to a fleet with TLS."),
     "demo": ("demo", "Make a real data cube on the fleet, verify it, draw it."),
 }
+
+_BELOW = {"monitoring": ("export",)}
+"""Commands of commands."""
 
 
 class _UsageError(click.UsageError):
@@ -102,7 +106,10 @@ def fleet(ctx: click.Context, file: str | None) -> None:
     `dask fleet init` writes a fleet.yaml that says the same and can be changed.
     """
     if file is not None:
-        ctx.default_map = {name: {"file": file} for name in _COMMANDS}
+        ctx.default_map = {
+            name: {"file": file} | {below: {"file": file} for below in _BELOW.get(name, ())}
+            for name in _COMMANDS
+        }
 
 
 def main() -> None:
