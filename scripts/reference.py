@@ -17,6 +17,8 @@ from typing_extensions import get_type_hints
 from dask_fleet.cli import fleet
 from dask_fleet.errors import EXIT_CODES
 from dask_fleet.spec import fields as f
+from dask_fleet.spec import fields_door as d
+from dask_fleet.spec import model_door as door
 from dask_fleet.spec.model import Spec
 
 if TYPE_CHECKING:
@@ -82,6 +84,13 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (f.Version, "version in quotes"),
     (f.Requirement, "package"),
     (f.Settings, "settings"),
+    (door.DoorSection, "true, false or section"),
+    (door.TlsSection, "`fleet`, `false` or section"),
+    (door.LoginSection, "`none`, `users` or section"),
+    (d.Listen, "port, or address and port"),
+    (d.Network, "network or address"),
+    (d.Url, "URL"),
+    (d.Email, "e-mail address"),
 )
 """Types of fields, and what people call them."""
 

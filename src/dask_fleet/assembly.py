@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dask_fleet.transports.base import Transport
     from dask_fleet.transports.ssh import SshConnections
 
-__all__ = ["Declared", "declare", "launcher_files", "open_fleet", "ssh_entry"]
+__all__ = ["Declared", "declare", "launcher_files", "open_fleet", "places_on", "ssh_entry"]
 
 _SYSTEM_ROOT = "/var/lib/dask-fleet"
 """Where fleets and environments are on a host whose systemd runs them."""
@@ -175,24 +175,31 @@ def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
                     " processes as a system user that has none",
                     "name an absolute directory, such as /data/dask",
                 )
-        places = Places.below(_SYSTEM_ROOT, _SYSTEM_ROOT, spec.name, work=host.work_directory)
         runtime: Runtime = SystemdRuntime(spec.name, spec.user)
-        return HostAccess(transport, runtime, places, remote=host.transport == "ssh")
+        return HostAccess(
+            transport, runtime, places_on(spec.name, host), remote=host.transport == "ssh"
+        )
     if host.transport != "local" or host.runtime != "supervisor":
         raise FleetError(
             f"host {host.name}: transport {host.transport} with runtime {host.runtime}"
             " is not there yet",
             "hosts behind SSH run under systemd: leave `runtime` out",
         )
-    places = Places.below(
+    runtime = SupervisorRuntime(sys.executable, this_machine.variables())
+    return HostAccess(transport, runtime, places_on(spec.name, host))
+
+
+def places_on(fleet: str, host: Host) -> Places:
+    """Return where a fleet's files are on a host, as its runtime has it."""
+    if host.runtime == "systemd":
+        return Places.below(_SYSTEM_ROOT, _SYSTEM_ROOT, fleet, work=host.work_directory)
+    return Places.below(
         this_machine.state_root(),
         this_machine.data_root(),
-        spec.name,
+        fleet,
         work=_home_expanded(host.work_directory),
         logs=_home_expanded(host.log_directory),
     )
-    runtime = SupervisorRuntime(sys.executable, this_machine.variables())
-    return HostAccess(transport, runtime, places)
 
 
 def _home_expanded(directory: str | None) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from dask_fleet.door import place_door
 from dask_fleet.spec.configuration import nest
 from dask_fleet.spec.expand import (
     SCHEDULER_NAME,
@@ -22,6 +23,7 @@ from dask_fleet.spec.expand import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dask_fleet.door import Door
     from dask_fleet.spec.model import Spec
 
 __all__ = [
@@ -162,6 +164,8 @@ class Layout:
         Variables set for every process.
     tls : bool
         Whether processes speak TLS and nothing else.
+    door : Door or None
+        The reverse proxy in front of all dashboards, if one is declared.
     """
 
     name: str
@@ -175,6 +179,7 @@ class Layout:
     dask_configuration: Mapping[str, object]
     environment_variables: Mapping[str, str]
     tls: bool = False
+    door: Door | None = None
 
     def units_on(self, host: str) -> tuple[Unit, ...]:
         """Return the units of one host, the scheduler first."""
@@ -248,6 +253,7 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
         dask_configuration=nest(spec.config)[0],
         environment_variables=dict(spec.variables),
         tls=spec.tls,
+        door=place_door(spec, hosts, scheduler, everyone),
     )
 
 

@@ -14,7 +14,7 @@ class Places:
     Attributes
     ----------
     fleets : str
-        Holds one directory for each fleet, and beside them their leases and histories.
+        Holds one directory for each fleet, and beside them their leases, histories and accounts.
     state : str
         Everything of this fleet: what is deployed, what runs, its logs.
     environments : str
@@ -96,6 +96,11 @@ class Places:
     def history(self) -> str:
         """The file on the scheduler's host that says who changed what; it outlives the fleet."""
         return f"{self.state}.history.jsonl"
+
+    @property
+    def door(self) -> str:
+        """Directory on the door's host for who may come in; it outlives the fleet."""
+        return f"{self.state}.door"
 
     def environment(self, digest: str) -> str:
         """Directory of one environment."""

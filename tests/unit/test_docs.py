@@ -16,6 +16,7 @@ from dask_fleet.errors import EXIT_CODES
 from dask_fleet.layout import Layout, lay_out
 from dask_fleet.spec import load
 from dask_fleet.spec.model import Directories, HostSpec, PortsSpec, Spec, SshSpec, WorkerGroup
+from dask_fleet.spec.model_door import AcmeSpec, DoorLoginSpec, DoorSpec, DoorTlsSpec
 from dask_fleet.transports.ssh_connections import Pool
 from dask_fleet.transports.ssh_opening import _BACK_OFF, KEEPALIVE_COUNT, KEEPALIVE_SECONDS
 from tests.conftest import REPOSITORY
@@ -26,6 +27,7 @@ PAGES = sorted(
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CONTEXT = click.Context(fleet, info_name="dask fleet", help_option_names=["-h", "--help"])
 COMMANDS = fleet.list_commands(CONTEXT)
+DOOR = (DoorSpec, DoorTlsSpec, DoorLoginSpec, AcmeSpec)
 
 
 def named(path: Path) -> str:
@@ -65,7 +67,7 @@ def test_the_reference_is_what_make_docs_writes(reference: ModuleType) -> None:
 
 def test_the_reference_has_every_key_with_its_description(reference: ModuleType) -> None:
     text = reference.render()
-    for model in (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories):
+    for model in (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories, *DOOR):
         for name, field in model.model_fields.items():
             assert re.search(
                 rf"^\| `{name}` \| [^|]+ \|.*{re.escape(field.description)}", text, re.M
@@ -103,19 +105,23 @@ def test_the_fleet_of_the_readme_has_the_ports_of_the_set_up_by_hand(layout: Lay
 
 
 def test_the_fleet_of_the_readme_says_everything_that_can_be_said(worked: Path) -> None:
+    models = (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories, DoorSpec)
+
     def said(value: object) -> set[str]:
-        if isinstance(value, (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories)):
+        if isinstance(value, models):
             own = {f"{type(value).__name__}.{key}" for key in value.model_fields_set}
             return own.union(*(said(getattr(value, key)) for key in value.model_fields_set))
         if isinstance(value, dict):
             return set().union(*(said(item) for item in value.values()))
         return set()
 
-    models = (Spec, HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories)
     sayable = {f"{model.__name__}.{key}" for model in models for key in model.model_fields}
     assert sayable - said(load(worked, {})) == set()
     for key in ("name", "lock", "packages", "python"):  # of the environment: one of three
         assert re.search(rf"^  (# )?{key}: ", worked.read_text(encoding="utf-8"), re.M)
+    for model in DOOR[1:]:  # of its certificate and its login, too
+        for key in model.model_fields:
+            assert re.search(rf"^ .*\b{key}\b", worked.read_text(encoding="utf-8"), re.M)
 
 
 def test_a_variable_of_the_readme_is_replaced(worked: Path) -> None:

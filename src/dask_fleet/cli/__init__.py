@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "env": ("inspect", "Print DASK_SCHEDULER_ADDRESS=... for a shell."),
     "history": ("operate", "Who changed the fleet, when, to what, and how it ended."),
     "ports": ("network", "Print the firewall contract: who must reach whom, on which port."),
+    "door": ("door", "The one address of all dashboards: what it is, and nginx's file for it."),
     "doctor": ("network", "Find out what is wrong with hosts and network."),
     "ssh": ("operate", "Log in to a host as the fleet does."),
     "exec": ("operate", "Run a command on all hosts, in the fleet's environment."),

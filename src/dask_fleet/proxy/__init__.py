@@ -1,1 +1,1 @@
-"""The door: what nginx is to be told, as text."""
+"""The door: nginx in front of all dashboards."""

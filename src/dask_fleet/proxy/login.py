@@ -93,7 +93,7 @@ map "$http_upgrade $scheme $http_host $http_origin" {v}_foreign {{
     text += f"""
 # Programs bring a token. Files that are not there are empty: the [p] makes a pattern of the name.
 map $http_authorization {v}_bearer {{
-    "~*^Bearer +(?<door_bearer>[a-z2-7]{{{LENGTH}}})$" $door_bearer;
+    "~*^Bearer +(?<{v[1:]}_sent>[a-z2-7]{{{LENGTH}}})$" {v}_sent;
     default "";
 }}
 map {v}_bearer {v}_program {{

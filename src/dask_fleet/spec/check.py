@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dask_fleet.spec.check_door import check_door
 from dask_fleet.spec.check_hosts import check_hosts
 from dask_fleet.spec.check_memory import check_memory
 from dask_fleet.spec.check_ports import check_ports
@@ -48,7 +49,8 @@ def check(spec: Spec, report: Report, host_memory: Mapping[str, int]) -> None:
     scheduler = _check_scheduler(spec, report, hosts, speller)
     placed = check_groups(spec, report, hosts, scheduler, speller)
     check_names(spec, report, placed)
-    check_ports(spec, report, hosts, scheduler, placed)
+    door = check_door(spec, report, hosts, scheduler, speller)
+    check_ports(spec, report, hosts, scheduler, placed, door)
     check_memory(report, hosts, placed, host_memory, complete=not vague)
 
 

@@ -27,8 +27,12 @@ def check_ports(
     hosts: Mapping[str, ExpandedHost],
     scheduler: str | None,
     placed: Sequence[Placement],
+    door: tuple[str, int] | None = None,
 ) -> None:
-    """Report ports that do not exist, may not be used, or are wanted twice."""
+    """Report ports that do not exist, may not be used, or are wanted twice.
+
+    ``door`` is the host and the port of the door, if there is one.
+    """
     uses = {
         group: [use for use in _USES if report.is_sound(("workers", group, "ports"), use)]
         for group in spec.workers
@@ -43,6 +47,16 @@ def check_ports(
             taken[spec.scheduler.dashboard] = ("the scheduler's dashboard", "")
         if report.is_sound(("scheduler",), "port"):
             taken[spec.scheduler.port] = ("the scheduler", "")
+    if door is not None:
+        taken = used.setdefault(domain.get(door[0], f"host {door[0]}"), {})
+        if door[1] in taken:
+            report.add(
+                ("door", "listen"),
+                f'port {door[1]} is wanted twice on host "{door[0]}": by {taken[door[1]][0]} and '
+                "by the door",
+                "let the door listen on another one",
+            )
+        taken.setdefault(door[1], ("the door", ""))
     reported: set[tuple[str, str]] = set()
     for placement in placed:
         host, group = placement.host, placement.group

@@ -60,7 +60,8 @@ def check_groups(
         elif group.hosts:
             names = dict.fromkeys(one for pattern in group.hosts for one in expand(pattern))
         elif not speller.vague and (scheduler in hosts or len(hosts) == 1):
-            names = group_hosts(group, hosts, scheduler)
+            door = spec.door.host if spec.door else None
+            names = group_hosts(group, hosts, scheduler, door)
         else:
             names = (SOMEWHERE,)
         for placement in place(name, group, names):

@@ -64,6 +64,7 @@ def plain_default() -> Spec:
         hosts={_HOST: host},
         scheduler=SimpleNamespace(host=_HOST, port=8786, dashboard=8787),
         workers={"default": workers},
+        door=None,
         port_range=None,
         config={},
         variables={},

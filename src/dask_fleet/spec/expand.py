@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dask_fleet.spec.model import HostSpec, Runtime, Spec, Transport, WorkerGroup
+    from dask_fleet.spec.model_door import DoorSpec
 
 __all__ = [
+    "LOCAL_DOOR_PORT",
     "SCHEDULER_NAME",
     "ExpandedHost",
     "Placement",
+    "door_listens",
     "expand_entry",
     "expand_hosts",
     "group_hosts",
@@ -28,6 +31,9 @@ __all__ = [
 ]
 
 SCHEDULER_NAME = "dask-scheduler"
+
+LOCAL_DOOR_PORT = 8788
+"""Where a door listens that is not root's: below 1024 only root may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +128,28 @@ def scheduler_host(spec: Spec, hosts: Mapping[str, ExpandedHost]) -> str | None:
     return SCHEDULER_NAME if SCHEDULER_NAME in hosts else None
 
 
+def door_listens(door: DoorSpec, host: ExpandedHost) -> tuple[str, int]:
+    """Return address and port that a door binds on its host; no address is all of them."""
+    default = LOCAL_DOOR_PORT if host.runtime == "supervisor" else 443 if door.tls else 80
+    address, _, port = (door.listen or str(default)).rpartition(":")
+    if not address and is_loopback(host.listen):
+        address = host.listen
+    return address.strip("[]"), int(port)
+
+
 def group_hosts(
-    group: WorkerGroup, hosts: Mapping[str, ExpandedHost], scheduler: str | None
+    group: WorkerGroup,
+    hosts: Mapping[str, ExpandedHost],
+    scheduler: str | None,
+    door: str | None = None,
 ) -> list[str]:
-    """Return the names of a group's hosts, each once, in order; unknown ones are left out."""
+    """Return the names of a group's hosts, each once, in order; unknown ones are left out.
+
+    A group that names none is on every host but those of the scheduler and of the door, if there
+    are others.
+    """
     if not group.hosts:
-        others = [name for name in hosts if name != scheduler]
+        others = [name for name in hosts if name not in (scheduler, door)]
         return others or list(hosts)
     named = dict.fromkeys(name for pattern in group.hosts for name in expand(pattern))
     return [name for name in named if name in hosts]
@@ -137,10 +159,11 @@ def placements(
     spec: Spec, hosts: Mapping[str, ExpandedHost], scheduler: str | None
 ) -> list[Placement]:
     """Return which group has how many workers where, in the order of the file."""
+    door = spec.door.host if spec.door else None
     return [
         placement
         for name, group in spec.workers.items()
-        for placement in place(name, group, group_hosts(group, hosts, scheduler))
+        for placement in place(name, group, group_hosts(group, hosts, scheduler, door))
     ]
 
 

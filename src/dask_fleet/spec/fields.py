@@ -38,6 +38,8 @@ __all__ = [
     "VariableName",
     "Version",
     "Whole",
+    "is_address",
+    "wrong",
 ]
 
 Auto: TypeAlias = Literal["auto"]
@@ -150,7 +152,8 @@ def _host_pattern(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _is_address(value: str) -> bool:
+def is_address(value: str) -> bool:
+    """Return whether text is an IP address or could be the name of a host."""
     if ":" in value:
         if not _IPV6.fullmatch(value):
             return False
@@ -174,7 +177,7 @@ def _address_pattern(value: str) -> str:
         raise wrong("a URL where an address is expected", "write the IP address or host name alone")
     _checked_range(value)
     names = expand(value)
-    if not (_is_address(names[0]) and _is_address(names[-1])):
+    if not (is_address(names[0]) and is_address(names[-1])):
         raise wrong("neither an IP address nor a host name", "write one such as 192.168.1.11")
     return value
 

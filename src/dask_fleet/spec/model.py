@@ -7,11 +7,13 @@ manual are made from this module.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from dask_fleet.spec import fields as f
+from dask_fleet.spec.model_base import Model, Needs, field, port_field
+from dask_fleet.spec.model_door import DoorSection
 from dask_fleet.spec.variables import unwrap
 
 __all__ = [
@@ -28,7 +30,6 @@ __all__ = [
     "WorkerGroup",
 ]
 
-Needs: TypeAlias = Literal["nothing", "reload", "restart", "machine"]
 Runtime: TypeAlias = Literal["supervisor", "systemd", "compose"]
 Transport: TypeAlias = Literal["local", "ssh"]
 
@@ -39,87 +40,67 @@ _Patterns: TypeAlias = Annotated[tuple[f.HostPattern, ...], Field(strict=False)]
 _Packages: TypeAlias = Annotated[tuple[f.Requirement, ...], Field(strict=False, min_length=1)]
 
 
-def _field(
-    needs: Needs, description: str, default: Any = ..., *, keys: str = "", **more: Any
-) -> Any:
-    """Return a field that says what a change of it needs, and what its keys look like."""
-    if "default_factory" not in more:
-        more["default"] = default
-    extra: dict[str, Any] = {"needs": needs}
-    if keys:
-        extra["propertyNames"] = {"pattern": keys}
-    return Field(description=description, json_schema_extra=extra, **more)
-
-
-def _port(description: str, default: int | None) -> Any:
-    return _field("restart", description, default, ge=1, le=65535)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
-
-
-class SshSpec(_Model):
+class SshSpec(Model):
     """How a host is reached with SSH; what is left out is what ``~/.ssh/config`` says."""
 
-    user: f.Text | None = _field("nothing", "User to log in as.", None)
-    port: f.Whole | None = _field(
+    user: f.Text | None = field("nothing", "User to log in as.", None)
+    port: f.Whole | None = field(
         "nothing", "Port of the SSH server; 22 when left out.", None, ge=1, le=65535
     )
-    identity_file: f.Text | None = _field(
+    identity_file: f.Text | None = field(
         "nothing", "File with the private key, on the operator's machine.", None
     )
-    jump: f.Text | None = _field(
+    jump: f.Text | None = field(
         "nothing",
         "Host to go through: another host of the fleet by its name, or `[user@]host[:port]`.",
         None,
     )
-    sudo: f.Flag = _field(
+    sudo: f.Flag = field(
         "nothing", "Whether commands that need root are run with sudo, without a password.", False
     )
 
 
-class HostSpec(_Model):
+class HostSpec(Model):
     """A host, or a range of hosts: `dask-worker-[0001-0004]` with `192.168.1.[11-14]`."""
 
-    address: f.AddressPattern = _field(
+    address: f.AddressPattern = field(
         "machine",
         "Contact address, dialled by the other processes of the fleet: an IP address or host "
         "name. For a range of hosts a range of the same length, such as `192.168.1.[11-14]`.",
     )
-    external: f.AddressPattern | None = _field(
+    external: f.AddressPattern | None = field(
         "reload", "Address that clients dial; the contact address when left out.", None
     )
-    listen: f.Address | None = _field(
+    listen: f.Address | None = field(
         "restart",
         "Address that processes bind, such as `0.0.0.0`; the contact address when left out.",
         None,
     )
-    interface: f.Text | None = _field(
+    interface: f.Text | None = field(
         "restart",
         "Network interface, such as `ens3`, whose address processes bind; instead of `listen`, for "
         "hosts behind SSH.",
         None,
     )
-    ssh: SshSpec | None = _field(
+    ssh: SshSpec | None = field(
         "nothing", "How the host is reached with SSH. Not for a local host.", None
     )
-    transport: _Transport | None = _field(
+    transport: _Transport | None = field(
         "restart",
         "What carries commands to the host. Left out, a host with a loopback address and no "
         "`ssh` is `local`, every other is `ssh`.",
         None,
     )
-    runtime: _Runtime | None = _field(
+    runtime: _Runtime | None = field(
         "restart", "What keeps the processes of this host alive, if not as in the fleet.", None
     )
-    memory: f.Size | None = _field(
+    memory: f.Size | None = field(
         "restart",
         "Memory of the host, such as `16 GiB`. The limits of its workers are checked against it "
         "and `memory_limit: auto` shares it out. Found out by itself for this machine.",
         None,
     )
-    cpus: f.Whole | None = _field(
+    cpus: f.Whole | None = field(
         "restart",
         "CPUs of the host, which `nthreads: auto` shares out. Found out by itself for this "
         "machine.",
@@ -129,46 +110,46 @@ class HostSpec(_Model):
     )
 
 
-class EnvironmentSpec(_Model):
+class EnvironmentSpec(Model):
     """The software environment of all processes; one of `name`, `lock` and `packages`."""
 
-    python: f.Version = _field("restart", "Version of Python, in quotes.", "3.11")
-    name: f.Text | None = _field(
+    python: f.Version = field("restart", "Version of Python, in quotes.", "3.11")
+    name: f.Text | None = field(
         "restart", "Environment that comes with dask-fleet; `xcube` is the default.", None
     )
-    lock: f.Text | None = _field(
+    lock: f.Text | None = field(
         "restart",
         "Lock file beside fleet.yaml: a requirements file with the exact version of every "
         "package, as `uv pip compile` or `pip freeze` write it.",
         None,
     )
-    packages: _Packages | None = _field(
+    packages: _Packages | None = field(
         "restart",
         "Packages by name, each with a version if it matters; resolved and locked at first use.",
         None,
     )
 
 
-class SchedulerSpec(_Model):
+class SchedulerSpec(Model):
     """The scheduler."""
 
-    host: f.Text | None = _field(
+    host: f.Text | None = field(
         "restart",
         "Host that runs it. Left out: the only host there is, or the one named `dask-scheduler`.",
         None,
     )
-    port: f.Whole = _port("Port that workers and clients dial.", 8786)
-    dashboard: f.Whole = _port("Port of its dashboard.", 8787)
+    port: f.Whole = port_field("Port that workers and clients dial.", 8786)
+    dashboard: f.Whole = port_field("Port of its dashboard.", 8787)
 
 
-class PortsSpec(_Model):
+class PortsSpec(Model):
     """Ports of the first worker, and how those of the next ones follow."""
 
-    worker: f.Whole = _port("Port of the first worker.", 9010)
-    nanny: f.Whole = _port("Port of the first worker's nanny.", 9011)
-    dashboard: f.Whole = _port("Port of the first worker's dashboard.", 9012)
-    step: f.Whole = _field("restart", "What is added for each further worker.", 10, ge=1, le=65535)
-    per: _Per = _field(
+    worker: f.Whole = port_field("Port of the first worker.", 9010)
+    nanny: f.Whole = port_field("Port of the first worker's nanny.", 9011)
+    dashboard: f.Whole = port_field("Port of the first worker's dashboard.", 9012)
+    step: f.Whole = field("restart", "What is added for each further worker.", 10, ge=1, le=65535)
+    per: _Per = field(
         "restart",
         "Where counting begins anew: on each `host`, or never in the whole `group`, so that no "
         "two workers of it have a port in common.",
@@ -176,49 +157,49 @@ class PortsSpec(_Model):
     )
 
 
-class WorkerGroup(_Model):
+class WorkerGroup(Model):
     """Workers that are alike."""
 
-    hosts: _Patterns = _field(
+    hosts: _Patterns = field(
         "restart",
-        "Hosts, by name or range of names. Left out: every host but the scheduler's, or the only "
-        "host there is.",
+        "Hosts, by name or range of names. Left out: every host but the scheduler's and the "
+        "door's, or the only host there is.",
         (),
     )
-    per_host: f.Whole = _field("restart", "Workers on each host.", 1, ge=1, le=21845)
-    nthreads: f.Threads = _field(
+    per_host: f.Whole = field("restart", "Workers on each host.", 1, ge=1, le=21845)
+    nthreads: f.Threads = field(
         "restart",
         "Threads of each worker. `auto` shares the CPUs of the host out to its workers; one when "
         "they are not known.",
         "auto",
     )
-    memory_limit: f.MemoryLimit = _field(
+    memory_limit: f.MemoryLimit = field(
         "restart",
         "Memory of each worker, such as `4 GiB`; Dask spills, pauses and restarts a worker by it. "
         "`auto` gives each worker an equal share of what the host has; a host behind SSH keeps a "
         "sixteenth of it, and at least 512 MiB, for itself.",
         "auto",
     )
-    resources: f.Resources = _field(
+    resources: f.Resources = field(
         "restart", "Dask resources of each worker, such as `{GPU: 1}`.", default_factory=dict
     )
-    prefix: f.Prefix = _field(
+    prefix: f.Prefix = field(
         "restart",
         "Names are the prefix and a number of four digits: `dask-worker-0001`. Workers are "
         "numbered through the group, in the order of its hosts.",
         "dask-worker",
     )
-    first: f.Whole = _field("restart", "Number of the group's first worker.", 1, ge=0, le=1_000_000)
-    ports: PortsSpec = _field("restart", "Ports of the workers.", default_factory=PortsSpec)
+    first: f.Whole = field("restart", "Number of the group's first worker.", 1, ge=0, le=1_000_000)
+    ports: PortsSpec = field("restart", "Ports of the workers.", default_factory=PortsSpec)
 
 
-class Directories(_Model):
+class Directories(Model):
     """Directories on the hosts, absolute or beginning with `~/`."""
 
-    work: f.Directory | None = _field(
+    work: f.Directory | None = field(
         "restart", "Where workers spill data; a place of the runtime when left out.", None
     )
-    logs: f.Directory | None = _field(
+    logs: f.Directory | None = field(
         "restart", "Where logs are kept; a place of the runtime when left out.", None
     )
 
@@ -231,65 +212,70 @@ def _four_workers() -> dict[str, WorkerGroup]:
     return {"default": WorkerGroup(per_host=4)}
 
 
-class Spec(_Model):
+class Spec(Model):
     """A fleet: its hosts, and the cluster that runs on them."""
 
-    name: f.FleetName = _field(
+    name: f.FleetName = field(
         "machine",
         "Name of the fleet: small letters, digits and hyphens. Another name is another fleet.",
     )
-    environment: EnvironmentSpec = _field(
+    environment: EnvironmentSpec = field(
         "restart",
         "Software environment of all processes; xcube's, locked, when left out.",
         default_factory=EnvironmentSpec,
     )
-    hosts: dict[f.HostPattern, HostSpec] = _field(
+    hosts: dict[f.HostPattern, HostSpec] = field(
         "machine",
         "Hosts by name; this machine when left out.",
         default_factory=_this_machine,
         keys=r"^[A-Za-z0-9\[]",
     )
-    scheduler: SchedulerSpec = _field("restart", "The scheduler.", default_factory=SchedulerSpec)
-    workers: dict[f.GroupName, WorkerGroup] = _field(
+    scheduler: SchedulerSpec = field("restart", "The scheduler.", default_factory=SchedulerSpec)
+    workers: dict[f.GroupName, WorkerGroup] = field(
         "restart",
         "Worker groups by name. Left out: one group `default` with four workers on each host; "
         "`{}` is a fleet without workers.",
         default_factory=_four_workers,
         keys="^[a-z][a-z0-9-]*$",
     )
-    port_range: f.PortRange | None = _field(
+    door: DoorSection = field(
+        "reload",
+        "One address behind which all dashboards are, through nginx; `true` takes all defaults.",
+        None,
+    )
+    port_range: f.PortRange | None = field(
         "nothing",
         "Ports that the workers may have, such as `9000-9100`; anything that leaves it is an "
         "error. The scheduler's two ports are not meant.",
         None,
     )
-    config: f.Settings = _field(
+    config: f.Settings = field(
         "restart",
         "Dask configuration, nested or with dotted keys; shipped to every host.",
         default_factory=dict,
     )
-    variables: dict[f.VariableName, f.EnvironmentVariable] = _field(
+    variables: dict[f.VariableName, f.EnvironmentVariable] = field(
         "restart",
         "Environment variables of all processes; values in quotes.",
         default_factory=dict,
         keys="^[A-Za-z_][A-Za-z0-9_]*$",
     )
-    directories: Directories = _field(
+    directories: Directories = field(
         "restart", "Directories on the hosts.", default_factory=Directories
     )
-    runtime: _Runtime | None = _field(
+    runtime: _Runtime | None = field(
         "restart",
         "What keeps processes alive: `supervisor` (this machine only), `systemd` or `compose`. "
         "Left out: supervisor on a local host, systemd on one behind SSH.",
         None,
     )
-    user: f.UserName = _field(
+    user: f.UserName = field(
         "restart",
         "System user that processes run as under systemd; made on each host where it is not "
         "there. Under supervisor they run as whoever brings the fleet up.",
         "dask-fleet",
     )
-    tls: f.Flag = _field(
+    tls: f.Flag = field(
         "restart",
         "Whether scheduler, workers and clients speak TLS and nothing else, with certificates of "
         "the fleet's own authority, whose key stays with the operator.",

@@ -56,6 +56,10 @@ workers:
       step: 10
       per: host                  # or `group`: no two workers of the group have a port in common
 
+# One address for all dashboards, through nginx: http://127.0.0.1:8788 on this machine. With hosts
+# behind SSH, write more: `dask fleet schema` and the reference say what there is.
+# door: true
+
 # Ports that workers may have; anything that leaves it is an error. By default all.
 # port_range: 9000-9100
 

@@ -14,6 +14,7 @@ from dask_fleet.spec.model import (
     SshSpec,
     WorkerGroup,
 )
+from dask_fleet.spec.model_door import AcmeSpec, DoorLoginSpec, DoorSpec, DoorTlsSpec
 from dask_fleet.spec.near import did_you_mean, nearest
 from dask_fleet.spec.positions import UNREADABLE
 from dask_fleet.spec.variables import Substituted
@@ -38,6 +39,10 @@ MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("scheduler",): SchedulerSpec,
     ("workers", "*"): WorkerGroup,
     ("workers", "*", "ports"): PortsSpec,
+    ("door",): DoorSpec,
+    ("door", "tls"): DoorTlsSpec,
+    ("door", "tls", "acme"): AcmeSpec,
+    ("door", "login"): DoorLoginSpec,
     ("directories",): Directories,
 }
 """Which model stands where; ``*`` is a name that the user gives."""

@@ -25,16 +25,16 @@ def test_every_field_says_what_it_is_and_what_its_change_needs(model, name):
 
 
 def test_the_table_of_models_is_complete():
-    from dask_fleet.spec import model as module
+    from dask_fleet.spec import model, model_door
+    from dask_fleet.spec.model_base import Model
 
     all_models = {
         value
+        for module in (model, model_door)
         for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, module.BaseModel)
-        and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, Model) and value is not Model
     }
-    assert {m for m in all_models if not m.__name__.startswith("_")} == set(MODELS.values())
+    assert all_models == set(MODELS.values())
     assert model_at(("workers", "a", "ports")).__name__ == "PortsSpec"
     assert model_at(("workers", "a", "resources")) is None
     assert model_at(()) is Spec
@@ -49,12 +49,19 @@ GOOD = [
     "name: x\nscheduler: {port: '${PORT}'}\nworkers: {a: {nthreads: '${N:-2}', memory_limit: 2GB, resources: {GPU: 1}}}\n",
     "name: x\nhosts:\n  vm-[1-2]: {address: '10.0.0.[1-2]', ssh: {sudo: '${SUDO}', port: 22}}\nworkers: {}\nruntime: systemd\n",
     "name: x\nconfig: {a.b: {c: [1]}}\nport_range: 9000-9100\nenvironment: {packages: [dask]}\n",
+    "name: x\ndoor: true\n",
+    "name: x\ndoor: false\n",
+    "name: x\ndoor: {tls: fleet, login: users, listen: 443}\n",
+    "name: x\ndoor: {tls: false, login: none, listen: '10.0.0.1:80', allow: [10.0.0.0/8], frames: ['https://a.example']}\n",
+    "name: x\ndoor: {tls: {certificate: a, key: b}, login: {forward_auth: 'http://a/b', sign_in: 'http://a/c'}}\n",
 ]
 BAD = [
     "nam: x\n", "name: X\n", "name: x\nscheduler: {port: abc}\n", "name: x\nscheduler: {port: 0}\n",
     "name: x\nruntime: docker\n", "name: x\nworkers: {A: {}}\n", "name: x\nworkers: {a: {memory_limit: lots}}\n",
     "name: x\nworkers: {a: {resources: {GPU: -1}}}\n", "name: x\nhosts: {a: {}}\n", "name: x\nport_range: 9000\n",
     "name: x\nvariables: {A: 1}\n", "name: x\nworkers: {a: {nthreads: 0}}\n",
+    "name: x\ndoor: 5\n", "name: x\ndoor: {listen: 0}\n", "name: x\ndoor: {tls: true}\n", "name: x\ndoor: {login: false}\n",
+    "name: x\ndoor: {login: {forward_auth: here}}\n", "name: x\ndoor: {allow: 10.0.0.0/8}\n",
 ]  # fmt: skip
 
 
