@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from dask_fleet.errors import FleetError
 from dask_fleet.spec.expand import door_listens, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dask_fleet.layout import Scheduler, Worker
+    from dask_fleet.layout import Layout, Scheduler, Worker
     from dask_fleet.spec.expand import ExpandedHost
     from dask_fleet.spec.model import Spec
     from dask_fleet.spec.model_door import DoorSpec
 
-__all__ = ["Door", "Route", "bracketed", "place_door"]
+__all__ = ["Door", "Route", "bracketed", "declared_door", "place_door"]
 
 Login = Literal["none", "users", "forward"]
 Tls = Literal["none", "fleet", "files", "acme"]
@@ -113,6 +114,19 @@ class Door:
     def dashboard(self, name: str) -> str:
         """Return the URL of the dashboard of a process."""
         return f"{self.url}{self.path_of(name)}status"
+
+
+def declared_door(layout: Layout) -> Door:
+    """Return the door of a fleet.
+
+    Raises
+    ------
+    FleetError
+        It has none.
+    """
+    if layout.door is None:
+        raise FleetError(f"fleet {layout.name} has no door", "add `door: true` to fleet.yaml")
+    return layout.door
 
 
 def place_door(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dask_fleet.cli.common import as_json, file_option, load_declared, print_json, reports_errors
+from dask_fleet.cli.door_accounts import token_group, user_group
 from dask_fleet.cli.render import say, show_table
+from dask_fleet.door import declared_door
 from dask_fleet.errors import FleetError
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def door_command(ctx: click.Context, file: Path | None, json_: bool, print_: boo
     if json_ and print_:
         raise FleetError("--json and --print exclude each other", "say one of them")
     declared = load_declared(file)
-    door = the_door(declared)
+    door = declared_door(declared.layout)
     if print_:
         click.echo(_site(declared, door), nl=False)
     elif json_:
@@ -59,14 +61,8 @@ def door_command(ctx: click.Context, file: Path | None, json_: bool, print_: boo
         _text(door)
 
 
-def the_door(declared: Declared) -> Door:
-    """Return the door that is declared, or say that there is none."""
-    door = declared.layout.door
-    if door is None:
-        raise FleetError(
-            f"fleet {declared.layout.name} has no door", "add `door: true` to fleet.yaml"
-        )
-    return door
+door_command.add_command(user_group)
+door_command.add_command(token_group)
 
 
 def _site(declared: Declared, door: Door) -> str:
