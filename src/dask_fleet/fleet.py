@@ -179,7 +179,8 @@ class Fleet:
             raise together(refused)
         plan = planner.plan_up(targets, sight.hosts, runtimes)
         in_the_way = ports_in_the_way(plan, targets, sight.hosts)
-        if in_the_way and (held := await held_ports(self.hosts, in_the_way, sight.hosts)):
+        layout = self.blueprint.layout(sight.hosts)
+        if held := await held_ports(self.hosts, layout, in_the_way, sight.hosts):
             free = [target for target in targets if target.host not in held]
             plan, sight = planner.plan_up(free, sight.hosts, runtimes), sight.without(held)
         if self._issuer and not plan.empty:
@@ -238,7 +239,7 @@ class Fleet:
         if plan.empty:
             cluster = await asking if asking else await self.cluster()
             if faults(self.layout, cluster, self._expected(failed)):
-                await until_registered(self, sink, timeout, self._expected(failed))
+                failed |= await until_registered(self, sink, timeout, self._expected(failed))
             return Upped(plan, time.monotonic() - began, failures=failed)
         if not confirm(plan):
             return Upped(plan, time.monotonic() - began, declined=True, failures=failed)
@@ -263,7 +264,8 @@ class Fleet:
                 failed_in.update(await executor.apply(plan, self.hosts, sink))
                 if self.layout.scheduler.host in failed_in:
                     raise together(failed_in.values())
-                await until_registered(self, sink, timeout, self._expected(failed_in))
+                expected = self._expected(failed_in)
+                failed_in.update(await until_registered(self, sink, timeout, expected))
                 failed = failed_in
         return Upped(plan, time.monotonic() - began, failures=failed)
 
@@ -356,8 +358,9 @@ class Fleet:
             failed.update(sight.failures)
             for step, hosts in steps:
                 fresh = await executor.apply(step, self.hosts, sink)
+                expected = self._expected({**failed, **fresh}) & hosts
+                fresh |= await until_registered(self, sink, timeout, expected)
                 failed.update(fresh)
-                await until_registered(self, sink, timeout, self._expected(failed) & hosts)
                 if fresh:
                     break
         return Upped(plan, time.monotonic() - began, failures=failed)

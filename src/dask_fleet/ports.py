@@ -85,21 +85,24 @@ def ports_in_the_way(
     return tuple(dict.fromkeys(found))
 
 
-def unexplained(layout: Layout, seen: HostObserved) -> tuple[PortInTheWay, ...]:
-    """Return the listening sockets on declared ports of a host whose own process does not live.
+def unexplained(layout: Layout, observed: Mapping[str, HostObserved]) -> tuple[PortInTheWay, ...]:
+    """Return the listening sockets on declared ports whose own process does not live.
 
     A process that lives holds its ports, for it writes its record when it has them. Whether the
     others are the fleet's all the same, such as a nanny whose worker has just died, is known only
     when their holders have been asked for; see `foreign`.
     """
-    wanted = [
-        (unit.name, process.listen, port)
-        for unit in layout.units_on(seen.host)
-        for process in unit.processes
-        if (record := seen.records.get(process.name)) is None or not record.alive
-        for port in process.ports.values()
-    ]
-    return tuple(dict.fromkeys(_held(seen, wanted)))
+    wanted: dict[str, list[tuple[str, str, int]]] = {}
+    for unit in layout.units:
+        if (seen := observed.get(unit.host)) is None:
+            continue
+        for process in unit.processes:
+            if (record := seen.records.get(process.name)) is None or not record.alive:
+                wanted.setdefault(unit.host, []).extend(
+                    (unit.name, process.listen, port) for port in process.ports.values()
+                )
+    found = (port for host, ports in wanted.items() for port in _held(observed[host], ports))
+    return tuple(dict.fromkeys(found))
 
 
 def _held(seen: HostObserved, wanted: Iterable[tuple[str, str, int]]) -> Iterator[PortInTheWay]:

@@ -25,17 +25,23 @@ __all__ = ["held_ports", "strangers"]
 
 async def held_ports(
     hosts: Mapping[str, HostAccess],
+    layout: Layout,
     in_the_way: Iterable[PortInTheWay],
     observed: Mapping[str, HostObserved],
 ) -> dict[str, FleetError]:
-    """Return an error for each host on which ports in the way are held by others.
+    """Return an error for each host on which others hold ports that the fleet needs.
+
+    Those are the ports in the way of a plan, and of processes that do not live though their unit
+    may run at this moment: for want of a port it ends and is started, again and again.
 
     Parameters
     ----------
     hosts : Mapping
         How to reach each host.
+    layout : Layout
+        What is declared.
     in_the_way : iterable of PortInTheWay
-        Ports that are needed.
+        Ports in the way of a plan.
     observed : Mapping
         What was seen on each host.
     """
@@ -47,7 +53,7 @@ async def held_ports(
             return failure
         return held_error(host, others, held) if others else None
 
-    by_host = _by_host(in_the_way)
+    by_host = _by_host(dict.fromkeys((*in_the_way, *unexplained(layout, observed))))
     errors = await asyncio.gather(*(error(host, ports) for host, ports in by_host.items()))
     return {host: one for host, one in zip(by_host, errors, strict=True) if one is not None}
 
@@ -81,8 +87,8 @@ async def strangers(
             return [Stranger("process", host, "", fault)]
         return [_process(port, held.get(port.inode)) for port in others]
 
-    ports = (port for seen in observed.values() for port in unexplained(layout, seen))
-    found = await asyncio.gather(*(there(*one) for one in _by_host(ports).items()))
+    by_host = _by_host(unexplained(layout, observed))
+    found = await asyncio.gather(*(there(*one) for one in by_host.items()))
     workers = undeclared_workers(layout, cluster)
     return (*(one for several in found for one in several), *workers)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dask_fleet.actions import Plan
-from dask_fleet.errors import DeadlineError, UnreachableHostError
+from dask_fleet.errors import DeadlineError, FleetError, UnreachableHostError
 from dask_fleet.events import Registered, Sink
 from dask_fleet.observer import Sight
 from dask_fleet.registration import faults
@@ -28,11 +29,27 @@ _CRASHING_LOOKS = 3
 """A unit that is found between two starts this many times running will not come up by itself."""
 
 
-async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: frozenset[str]) -> None:
+@dataclass(slots=True)
+class _Silence:
+    """Hosts that cease to answer: one look may fail where the next does not, two do not."""
+
+    last: dict[str, FleetError] = field(default_factory=dict[str, FleetError])
+    lost: dict[str, FleetError] = field(default_factory=dict[str, FleetError])
+
+    def heed(self, seen: Sight, hosts: frozenset[str]) -> None:
+        now = {name: error for name, error in seen.failures.items() if name in hosts}
+        self.lost.update({name: error for name, error in now.items() if name in self.last})
+        self.last = now
+
+
+async def until_registered(
+    fleet: Fleet, sink: Sink, timeout: float, hosts: frozenset[str]
+) -> dict[str, FleetError]:
     """Wait until the scheduler lists every worker as declared, several polls running.
 
     Then the hosts have the last word: the processes must be the ones just deployed, for a worker
-    of the release before may still be listed for a moment.
+    of the release before may still be listed for a moment. A host that ceases to answer does not
+    hold up the others.
 
     Parameters
     ----------
@@ -45,22 +62,32 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
     hosts : frozenset of str
         Those whose processes count.
 
+    Returns
+    -------
+    dict
+        The failures of hosts that have ceased to answer, by name.
+
     Raises
     ------
+    UnreachableHostError
+        The scheduler's host has ceased to answer.
     DeadlineError
         Naming every process that is not as declared, with the last words of its unit.
     """
-    scheduler = fleet.layout.scheduler.name
-    total = sum(worker.host in hosts for worker in fleet.layout.workers)
+    scheduler, keeper = fleet.layout.scheduler.name, fleet.layout.scheduler.host
     deadline = time.monotonic() + timeout
     next_look = time.monotonic() + _FIRST_LOOK_SECONDS
     crashing, told = 0, -1
     wrong: dict[str, str] = {}
-    silent: frozenset[str] = frozenset()
+    silence = _Silence()
     plan = Plan()
     sight: asyncio.Task[Sight] | None = None
     while time.monotonic() < deadline and crashing < _CRASHING_LOOKS:
-        wrong, silent = await _faults(fleet, hosts), frozenset()
+        if keeper in silence.lost:
+            raise silence.lost[keeper]
+        hosts -= silence.lost.keys()
+        total = sum(worker.host in hosts for worker in fleet.layout.workers)
+        wrong = await _faults(fleet, hosts)
         missing = tuple(name for name in wrong if name != scheduler)
         if len(missing) != told:
             told = len(missing)
@@ -74,18 +101,22 @@ async def until_registered(fleet: Fleet, sink: Sink, timeout: float, hosts: froz
             seen = await (sight or fleet.look(brief=True))
             if not _recorded(fleet, seen, hosts):
                 seen = await fleet.look(brief=True)
+            silence.heed(seen, hosts)
             plan = await fleet.plan_from(_only(seen, hosts))
-            silent = hosts & seen.failures.keys()
-            if plan.empty and not wrong and not silent:
-                return
+            if plan.empty and not wrong and not silence.last:
+                return silence.lost
             sight = None
         elif time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK_SECONDS
-            crashing = crashing + 1 if _crashing((await fleet.look(brief=True)).hosts) else 0
+            seen = await fleet.look(brief=True)
+            silence.heed(seen, hosts)
+            crashing = crashing + 1 if _crashing(seen.hosts) else 0
         # Its processes need the CPUs that polling takes, most of all before the scheduler answers.
-        await asyncio.sleep(_AWAY_SECONDS if scheduler in wrong else _POLL_SECONDS)
+        pause = _AWAY_SECONDS if scheduler in wrong else _POLL_SECONDS
+        await asyncio.sleep(_LOOK_SECONDS if silence.last else pause)
     if sight is not None:
         sight.cancel()
+    silent = frozenset({**silence.lost, **silence.last})
     when = "its processes end at once" if crashing else f"not within {timeout:g} s"
     raise DeadlineError(
         f"the cluster is not as declared: {when}\n"

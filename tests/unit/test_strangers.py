@@ -47,7 +47,7 @@ def seen(*listeners: Listener, alive: tuple[str, ...] = ()) -> HostObserved:
 def test_sockets_that_no_living_process_explains(
     listener: Listener, alive: tuple[str, ...], expected: tuple[tuple[str, int], ...]
 ):
-    found = unexplained(LAYOUT, seen(listener, alive=alive))
+    found = unexplained(LAYOUT, {HOST: seen(listener, alive=alive)})
     assert found == tuple(PortInTheWay(HOST, unit, port, 7) for unit, port in expected)
 
 
@@ -103,10 +103,18 @@ def test_a_host_that_does_not_tell_is_no_reason_to_fail():
     assert one.fault == f"who holds its ports is not known: {HOST}: the connection was lost"
 
 
-def test_a_held_port_is_the_failure_of_its_host_alone():
-    host = seen(Listener("0.0.0.0", 9021, 7))
-    port = PortInTheWay(HOST, WORKERS, 9021, 7)
-    failures = asyncio.run(held_ports(access(Fake(NGINX)), [port], {HOST: host}))
+@pytest.mark.parametrize(
+    ("in_the_way", "alive"),
+    [
+        ([PortInTheWay(HOST, WORKERS, 9021, 7)], (WORKER.name, SECOND.name)),
+        ([], (WORKERS, WORKER.name)),  # its unit is between two ends, and nothing is planned for it
+    ],
+)
+def test_a_held_port_is_the_failure_of_its_host_alone(
+    in_the_way: list[PortInTheWay], alive: tuple[str, ...]
+):
+    host = seen(Listener("0.0.0.0", 9021, 7), alive=alive)
+    failures = asyncio.run(held_ports(access(Fake(NGINX)), LAYOUT, in_the_way, {HOST: host}))
     assert isinstance(failures[HOST], PortHeldError)
     assert "nginx: master" in failures[HOST].message
     before = Sight({HOST: host, "vm-2": host}, {"vm-3": UnreachableHostError("vm-3", "away")})
