@@ -240,9 +240,15 @@ class Host:
             20,
         )
 
-    def stop_sshd(self) -> None:
-        """Stop sshd; sessions that are open go on."""
+    def stop_sshd(self, *, sessions: bool = False) -> None:
+        """Stop sshd; sessions that are open go on, or with `sessions` are cut off at once.
+
+        What a session has started is not ended, as when sshd crashes.
+        """
         self.run(["systemctl", "stop", "ssh.service"])
+        if sessions:
+            # In its own processes: the lab enters the host's namespace.
+            self.run(["pkill", "-KILL", "-x", "sshd"])
 
     def start_sshd(self) -> None:
         """Start sshd again."""

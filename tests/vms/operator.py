@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,26 +100,43 @@ class Operator:
         return json.loads(self.call("plan", "--json", status=None).stdout)
 
     def compute(self) -> str:
-        """Let a new client compute on every worker; return what it printed."""
+        """Let a new client compute on every worker; return what it printed, see `RIGHT`."""
         host = self.lab.scheduler
-        python = "/var/lib/dask-fleet/environments/*/bin/python"
-        code = (
-            "import os; from distributed import Client\n"
-            "c = Client(os.environ['ADDRESS'], timeout=20)\n"
-            "there = c.scheduler_info(n_workers=-1)['workers'].values()\n"
-            "names = sorted(worker['name'] for worker in there)\n"
-            "total = sum(c.gather(c.map(lambda x: x * x, range(200))))\n"
-            "print(total, *names)\n"
-        )
-        path = host.run(f"ls -d {python} | head -1").stdout.strip()
-        return host.run(
-            ["env", "ADDRESS=tcp://10.77.0.11:8786", path, "-c", code], timeout=60
-        ).stdout.strip()
+        path = host.run("ls -d /var/lib/dask-fleet/environments/*/bin/python | head -1").stdout
+        address = "ADDRESS=tcp://10.77.0.11:8786"
+        argv = ["env", address, path.strip(), "-c", COMPUTE]
+        return host.run(argv, timeout=60).stdout.strip()
 
+
+COMPUTE = """\
+import os, socket
+from distributed import Client
+client = Client(os.environ.get("ADDRESS"), timeout=20)
+print(sum(client.gather(client.map(lambda x: x * x, range(200)))))
+hosts = client.run(socket.gethostname)
+there = client.scheduler_info(n_workers=-1)["workers"]
+for address, worker in sorted(there.items(), key=lambda item: item[1]["name"]):
+    ports = [end.rpartition(":")[2] for end in (address, worker["nanny"])]
+    ports.append(worker["services"]["dashboard"])
+    print(worker["name"], "on", hosts[address], *ports, "threads", worker["nthreads"])
+"""
+"""A client: it computes, lets each worker say its host, and prints what ports each has."""
 
 WORKERS = tuple(f"dask-worker-{number:04d}" for number in range(1, 5))
-RIGHT = " ".join((str(sum(x * x for x in range(200))), *WORKERS))
-"""What `Operator.compute` says when everything is as it should be."""
+
+
+def right(workers: Sequence[str] = WORKERS, *, nthreads: int = 1) -> str:
+    """Return what `COMPUTE` says when these workers are there as declared, and no others."""
+    lines = [str(sum(x * x for x in range(200)))]
+    for name in workers:
+        first = 9000 + 10 * int(name[-4:])
+        ports = f"{first} {first + 1} {first + 2}"
+        lines.append(f"{name} on {name} {ports} threads {nthreads}")
+    return "\n".join(lines)
+
+
+RIGHT = right()
+"""What `COMPUTE` says when everything is as it should be."""
 
 
 def all_run(rows: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -33,14 +33,6 @@ SCHEDULER = "tls://10.77.0.11:8786"
 DIALS = 10.0
 """Seconds that one connection in the lab may take."""
 
-COMPUTE = """\
-from distributed import Client
-client = Client(timeout=20)
-there = client.scheduler_info(n_workers=-1)['workers'].values()
-names = sorted(worker['name'] for worker in there)
-print(sum(client.gather(client.map(lambda x: x * x, range(200)))), *names)
-"""
-
 REFUSED = """\
 from distributed import Client
 try:

@@ -14,9 +14,8 @@ from lab import Lab
 
 from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
-from tests.vms.operator import RIGHT, WORKERS, Operator, all_run, eventually
+from tests.vms.operator import COMPUTE, RIGHT, WORKERS, Operator, all_run, eventually
 from tests.vms.secure import (
-    COMPUTE,
     DEPLOYED,
     DIALS,
     REFUSED,
