@@ -178,7 +178,8 @@ def doctor_command(file: Path | None, accept_new: bool, json_: bool) -> None:
     Every host connects to every host that the firewall contract (`dask fleet ports`) names, on
     the declared ports: to the fleet's own processes where they run, and elsewhere to a probe that
     listens for some seconds. Then clocks, versions, disk, memory, open files, names, the distance
-    to the scheduler and systemd are compared with what is declared.
+    to the scheduler and systemd are compared with what is declared. How long a connection to the
+    scheduler takes is told always; --json has `seconds_to_scheduler` of every host.
 
     It may be run before the first `up`, with --accept-new on hosts that were never reached before,
     and at any time after it. Nothing is installed, changed or
