@@ -6,6 +6,11 @@ import socket
 import time
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("dask-fleet", deadline=None)
+settings.load_profile("dask-fleet")
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ _ADDRESS = st.one_of(
     hosts=st.dictionaries(_HOST, st.lists(_ADDRESS, max_size=3).map(tuple), max_size=3),
     later=st.integers(0, 334),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_a_second_time_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, hosts: Mapping[str, tuple[str, ...]], later: int
 ):
