@@ -19,6 +19,7 @@ from PIL import Image, ImageChops
 from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
+    Frame,
     Locator,
     Page,
     Request,
@@ -83,8 +84,46 @@ _DATA = """(names) => {
 }"""
 
 
+class Drawn:
+    """What Bokeh has drawn, on a page or in a frame of it."""
+
+    place: Page | Frame
+
+    def wait_until_drawn(self) -> None:
+        """Wait until Bokeh has the document and has drawn all of it once."""
+        self.place.wait_for_function(_IS_READY)
+
+    def ask(self, script: str, *words: Any) -> Any:
+        return self.place.evaluate(f"(words) => {{ {_DEEP} return ({script})(words); }}", [*words])
+
+    def painted(self) -> int:
+        """Count the canvases that can be seen and are not blank."""
+        return self.ask(_PAINTED)
+
+    def cells(self) -> list[str]:
+        """Return what stands in the cells of the page's tables."""
+        return self.ask(_CELLS)
+
+    def titles(self) -> list[str]:
+        """Return the titles of the page's plots; Dask writes numbers into them."""
+        return self.ask(_TITLES)
+
+    def data(self, *columns: str) -> dict[str, list[Any]]:
+        """Return the data behind the plot that has such columns."""
+        found = self.ask(_DATA, *columns)
+        assert found is not None, f"no data source of {self.place.url} has columns {columns}"
+        return found
+
+
 @dataclass
-class Tab:
+class Inset(Drawn):
+    """A page that another one shows in a frame."""
+
+    place: Frame
+
+
+@dataclass
+class Tab(Drawn):
     """A page that is looked at, and everything that went wrong in it."""
 
     page: Page
@@ -92,6 +131,7 @@ class Tab:
     blocked: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.place = self.page
         self.page.set_default_timeout(PATIENCE * 1000)
         self.page.route(lambda url: urlsplit(url).hostname != "127.0.0.1", self._block)
         self.page.on("console", self._console)
@@ -127,31 +167,6 @@ class Tab:
         response = navigation.value
         assert response is not None
         return response
-
-    def wait_until_drawn(self) -> None:
-        """Wait until Bokeh has the document and has drawn all of it once."""
-        self.page.wait_for_function(_IS_READY)
-
-    def ask(self, script: str, *words: Any) -> Any:
-        return self.page.evaluate(f"(words) => {{ {_DEEP} return ({script})(words); }}", [*words])
-
-    def painted(self) -> int:
-        """Count the canvases that can be seen and are not blank."""
-        return self.ask(_PAINTED)
-
-    def cells(self) -> list[str]:
-        """Return what stands in the cells of the page's tables."""
-        return self.ask(_CELLS)
-
-    def titles(self) -> list[str]:
-        """Return the titles of the page's plots; Dask writes numbers into them."""
-        return self.ask(_TITLES)
-
-    def data(self, *columns: str) -> dict[str, list[Any]]:
-        """Return the data behind the plot that has such columns."""
-        found = self.ask(_DATA, *columns)
-        assert found is not None, f"no data source of {self.page.url} has columns {columns}"
-        return found
 
     def look(self, keep: str | None = None) -> Image.Image:
         """Take a picture of the page, and keep it among the artefacts if it has a name."""
