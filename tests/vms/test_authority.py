@@ -15,10 +15,9 @@ from lab import Lab
 
 from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE
-from tests.vms.operator import RIGHT, WORKERS, Operator, all_run
+from tests.vms.operator import COMPUTE, RIGHT, WORKERS, Operator, all_run
 from tests.vms.person import Person, person
 from tests.vms.secure import (
-    COMPUTE,
     DEPLOYED,
     REFUSED,
     TLS,
