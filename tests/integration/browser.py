@@ -182,8 +182,11 @@ def changed(before: Image.Image, after: Image.Image) -> float:
 
 
 @contextmanager
-def browsing() -> Iterator[Callable[[], Tab]]:
-    """Start the browser, with nothing left of an earlier one; give what opens a tab."""
+def browsing(**options: Any) -> Iterator[Callable[[], Tab]]:
+    """Start the browser, with nothing left of an earlier one; give what opens a tab.
+
+    ``options`` are more of Playwright's for it, such as ``http_credentials``.
+    """
     if not CHROMIUM.exists():
         pytest.fail(
             f"{CHROMIUM} is not there, and the dashboards are tested in a real browser: "
@@ -199,6 +202,7 @@ def browsing() -> Iterator[Callable[[], Tab]]:
             viewport=_SIZE,
             device_scale_factor=1,
             timeout=PATIENCE * 1000,
+            **options,
         )
         try:
             yield lambda: Tab(context.new_page())

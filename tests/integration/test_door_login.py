@@ -1,0 +1,348 @@
+"""Who gets in at the door: real nginx, real commands, real dashboards behind it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from dask_fleet.proxy.accounts import LENGTH, PASSWORDS, SESSIONS
+from dask_fleet.tls.authority import Authority
+from tests.integration.browser import browsing
+from tests.integration.conftest import eventually, fleet_text
+from tests.integration.door import (
+    ANN,
+    WORKER,
+    House,
+    Knocker,
+    basic,
+    call,
+    command_lines,
+    make_house,
+    opened,
+    typed,
+)
+
+BOB = "staple of the bobs"
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    with make_house() as one:
+        yield one
+
+
+# -- users -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/health", f"/w/{WORKER}/metrics", "/fleet/"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": basic("ann", "wrong horse")},
+        {"Authorization": basic("nobody", ANN)},
+        {"Authorization": basic("ANN", ANN)},
+        {"Authorization": "Bearer " + "a" * LENGTH},
+        {"Authorization": "Negotiate abc"},
+        {"Cookie": "dask_fleet_house=" + "a" * LENGTH},
+        {"Cookie": "dask_fleet_house=user:ann"},
+        {"Cookie": "dask_fleet_house="},
+        {"Accept": "text/html"},
+    ],
+    ids=str,
+)
+def test_who_is_not_known_is_told_401(house: House, path: str, headers: dict[str, str]):
+    # From an address of its own, so that wrong passwords here are not yet too many.
+    answer = house.door.ask(path, source=f"127.0.1.{len(path) * 7 + len(headers)}", **headers)
+    assert answer.status in (401, 429) if "Authorization" in headers else answer.status == 401
+    assert answer.all("Location") == []
+    assert answer.all("Set-Cookie") == []
+    assert "dask" not in answer.body
+
+
+def test_a_good_password_gives_a_page_and_a_cookie_that_suffices(house: House):
+    answer = house.door.ask("/status", Authorization=basic("ann", ANN), Accept="text/html")
+    assert answer.status == 200
+    assert "Dask" in answer.body
+    assert re.fullmatch(
+        rf"dask_fleet_house=[a-z2-7]{{{LENGTH}}}; Path=/; HttpOnly; SameSite=Lax",
+        answer.one("Set-Cookie"),
+    )
+    for path in ("/status", "/metrics", f"/w/{WORKER}/status", f"/w/{WORKER}/health"):
+        again = house.door.ask(path, Cookie=answer.cookie)
+        assert again.status == 200
+        assert again.all("Set-Cookie") == []
+
+
+def test_dask_is_told_no_secret(house: House):
+    # Bokeh writes headers and cookies of a request into the token of its page.
+    cookie = house.log_in()
+    page = house.door.ask(
+        "/status", Cookie=cookie, Authorization=basic("ann", ANN), Referer="see-this"
+    ).body
+    tokens = re.findall(r'"token":"([^"]+)"', page)
+    told = "".join(
+        base64.urlsafe_b64decode(part + "==").decode(errors="replace")
+        for token in tokens
+        for part in token.split(".")
+    )
+    assert tokens
+    for secret in (cookie.partition("=")[2], ANN, basic("ann", ANN)):
+        assert secret not in page + told
+
+
+def test_a_websocket_needs_the_cookie_too(house: House):
+    cookie, own = house.log_in(), house.door.url
+    assert house.door.websocket(Cookie=cookie, Origin=own) == 101
+    assert house.door.websocket(f"/w/{WORKER}/status/ws", Cookie=cookie, Origin=own) == 101
+    assert house.door.websocket(Cookie=cookie) == 101
+    assert house.door.websocket(Origin=own) == 401
+    assert house.door.websocket(Cookie="dask_fleet_house=" + "b" * LENGTH, Origin=own) == 401
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1.evil.example"]
+)
+def test_a_websocket_from_a_page_elsewhere_is_refused(house: House, origin: str):
+    assert house.door.websocket(Cookie=house.log_in(), Origin=origin) == 403
+
+
+def test_nobody_gets_the_cookie_of_another(house: House):
+    """Answers that nginx gives before it looks at a password, and names beside a good cookie."""
+    house.call("user", "add", "bob", "--password-stdin", given=BOB + "\n")
+    bob, wrong = house.log_in("bob", BOB), basic("ann", "a wrong one")
+    assert house.door.ask(Cookie=bob, Authorization=wrong).all("Set-Cookie") == []
+    early = {
+        f"/w/{WORKER}": 302,
+        f"/w/{WORKER}/": 302,
+        "/w/nobody/status": 404,
+        "/api/v1/retire_workers": 404,
+        "/status/%2e%2e/": 404,
+    }
+    for path, status in early.items():
+        answer = house.door.ask(path, Authorization=wrong, source="127.0.2.1")
+        assert (answer.status, answer.all("Set-Cookie")) == (status, []), path
+    posted = house.door.ask("/status", method="POST", Authorization=wrong, source="127.0.2.2")
+    assert (posted.status, posted.all("Set-Cookie")) == (405, [])
+
+
+def test_a_new_password_ends_the_sessions_at_once(house: House):
+    house.call("user", "add", "eve", "--password-stdin", given="the first of eve\n")
+    old = house.log_in("eve", "the first of eve")
+    done = house.call("user", "add", "eve", "--password-stdin", given="the second of eve\n")
+    assert done.out == "user eve has a new password; their sessions have ended\n"
+    assert house.door.ask(Cookie=old).status == 401
+    assert house.door.ask(Authorization=basic("eve", "the first of eve")).status == 401
+    new = house.log_in("eve", "the second of eve")
+    assert house.door.ask(Cookie=new).status == 200
+    house.call("user", "rm", "eve")
+    assert house.door.ask(Cookie=new).status == 401
+    assert house.door.ask(Authorization=basic("eve", "the second of eve")).status == 401
+
+
+def test_a_session_outlives_other_changes_and_the_door(house: House):
+    cookie = house.log_in()
+    house.call("user", "add", "zoe", "--password-stdin", given="something of zoe")
+    house.call("user", "rm", "zoe")
+    assert house.door.ask(Cookie=cookie).status == 200
+
+
+def test_users_are_listed_and_nothing_of_their_secrets(house: House):
+    (ann,) = [one for one in house.call("user", "list", "--json").json if one["name"] == "ann"]
+    assert set(ann) == {"name", "since"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", ann["since"])
+    assert f"ann   {ann['since']}" in house.call("user", "list").out
+
+
+def test_a_password_is_typed_twice_on_a_terminal(house: House):
+    def type_them(first: str, second: str) -> tuple[int, str]:
+        prompts = [("Password of tim: ", first), ("Once more: ", second)]
+        return typed(house.desk, ["door", "user", "add", "tim"], prompts)
+
+    status, shown = type_them("a good long one", "another long one")
+    assert status == 1
+    assert "the two passwords differ" in shown
+    status, shown = type_them("a good long one", "a good long one")
+    assert status == 0
+    assert "user tim may come in" in shown
+    assert "a good long one" not in shown
+    assert house.door.ask(Authorization=basic("tim", "a good long one")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "fault"),
+    [
+        (["user", "add", "a:b", "--password-stdin"], ANN, "cannot be the name of a user"),
+        (["user", "add", "Ann", "--password-stdin"], ANN, "nginx does not tell Ann from it"),
+        (["user", "add", "kim", "--password-stdin"], "short", "fewer than 10 characters"),
+        (["user", "add", "kim"], "", "nobody is there to type a password"),
+        (["user", "rm", "anne"], "", "did you mean ann?"),
+        (["token", "rm", "nothing"], "", "there is no token nothing"),
+    ],
+)
+def test_what_is_refused(house: House, words: list[str], given: str, fault: str):
+    before = {path.name: path.read_bytes() for path in files(house).iterdir()}
+    assert fault in house.call(*words, given=given, status=1).err
+    assert {path.name: path.read_bytes() for path in files(house).iterdir()} == before
+
+
+def files(house: House) -> Path:
+    return house.desk.state / "fleets" / "house.door"
+
+
+# -- programs ----------------------------------------------------------------------------
+
+
+def test_a_program_comes_in_with_its_token(house: House):
+    made = house.call("token", "add", "prometheus")
+    assert re.fullmatch(rf"[a-z2-7]{{{LENGTH}}}\n", made.out)
+    token = made.out.strip()
+    for path in ("/metrics", f"/w/{WORKER}/metrics"):
+        answer = house.door.ask(path, Authorization=f"Bearer {token}")
+        assert answer.status == 200
+        assert "dask_" in answer.body
+        assert answer.all("Set-Cookie") == []
+    assert [one["name"] for one in house.call("token", "list", "--json").json] == ["prometheus"]
+    assert token not in house.call("token", "list").out
+    for wrong in (token[:-1], token + "a", "", f"{token} x"):
+        answer = house.door.ask("/metrics", source="127.0.3.1", Authorization=f"Bearer {wrong}")
+        assert answer.status == 401
+    assert "there is a token prometheus" in house.call("token", "add", "prometheus", status=1).err
+    house.call("token", "rm", "prometheus")
+    assert house.door.ask("/metrics", Authorization=f"Bearer {token}").status == 401
+
+
+def test_a_flood_of_guesses_is_limited_and_keeps_nobody_else_out(house: House):
+    token = house.call("token", "add", "flood").out.strip()
+    cookie = house.log_in()
+    guesses = [
+        house.door.ask(source="127.0.4.1", Authorization=basic("ann", f"guess {number}")).status
+        for number in range(60)
+    ]
+    assert set(guesses) == {401, 429}
+    assert guesses.count(401) < 30
+    known = [
+        house.door.ask(source="127.0.4.1", **headers).status
+        for headers in ({"Cookie": cookie}, {"Authorization": f"Bearer {token}"}) * 20
+    ]
+    assert known == [200] * 40
+    # From another address a password is still good, and from this one without guesses a page.
+    other = house.door.ask(source="127.0.4.2", Authorization=basic("ann", ANN))
+    assert other.status == 200
+    assert house.door.ask(source="127.0.4.1", Authorization=basic("ann", ANN)).status == 429
+    house.call("token", "rm", "flood")
+
+
+# -- what nginx does not take, and what nobody may see -----------------------------------
+
+
+def test_what_nginx_does_not_take_is_undone(house: House):
+    site = house.folder / "site.conf"
+    good = site.read_text(encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in files(house).iterdir()}
+    cookie = house.log_in()
+    site.write_text(good + "nonsense;\n", encoding="utf-8")
+    try:
+        done = house.call("user", "add", "kim", "--password-stdin", given=ANN, status=9)
+    finally:
+        site.write_text(good, encoding="utf-8")
+    assert 'unknown directive "nonsense"' in done.err
+    assert {path.name: path.read_bytes() for path in files(house).iterdir()} == before
+    assert house.door.ask(Cookie=cookie).status == 200
+    assert house.desk.call("history", "--json").json[-1]["result"] == "failed"
+
+
+def test_files_are_for_nginx_alone(house: House):
+    assert files(house).stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in files(house).iterdir()} == {0o600}
+
+
+def test_no_secret_is_seen_anywhere(house: House):
+    with command_lines() as lines:
+        secret = "the secret of gus"
+        house.call("user", "add", "gus", "--password-stdin", given=secret)
+        token = house.call("token", "add", "gus").out.strip()
+        cookie = house.log_in("gus", secret).partition("=")[2]
+        house.door.ask("/metrics", Authorization=f"Bearer {token}")
+        house.door.ask("/status", source="127.0.5.1", Authorization=basic("gus", "the secret of g"))
+        house.call("user", "list")
+        house.call("token", "list")
+    (line,) = re.findall(r"^gus:(\S+?):", (files(house) / PASSWORDS).read_text(), re.M)
+    assert cookie in (files(house) / SESSIONS).read_text()
+    seen = {
+        "command lines": "\n".join(lines),
+        "output": "\n".join(house.said),
+        "history": house.desk.call("history", "--json").out,
+        "plan": house.desk.call("plan", "--diff", status=None).out,
+        "nginx's file": house.call("--print").out,
+    } | {
+        str(path): path.read_text(encoding="utf-8", errors="replace")
+        for path in (*house.folder.glob("*.log"), *house.desk.state.rglob("*.jsonl"))
+    }
+    assert "user add gus" in seen["command lines"]
+    assert "GET /metrics" in seen[str(house.folder / "access.log")]
+    assert "user add gus" in seen["history"]
+    for what in (secret, "the secret of g", basic("gus", secret), token, cookie, line):
+        assert [place for place, text in seen.items() if what in text] == []
+
+
+# -- with TLS ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def secure(house: House) -> Iterator[House]:
+    """A door with TLS in front of the same fleet."""
+    desk, port = house.desk, house.base + 6
+    authority = Authority(desk.directory / "authority", "secure")
+    made = authority.ensure({"door": ("127.0.0.1",)}, now=datetime.now(timezone.utc))["door"]
+    tls = "tls: {certificate: door.pem, key: door.key}"
+    door = f'door: {{listen: "127.0.0.1:{port}", login: users, {tls}}}\n'
+    desk.declare(fleet_text("secure", house.base, more=door), "secure.yaml")
+    call(desk, "user", "add", "ann", "--password-stdin", "--file", "secure.yaml", given=ANN)
+    context = ssl.create_default_context(cafile=str(authority.directory / "ca.pem"))
+    with opened(
+        desk, "secure", "secure.yaml", certificate=(made.certificate, made.key.reveal())
+    ) as folder:
+        yield House(desk, Knocker(f"https://127.0.0.1:{port}", context), folder, house.base, [])
+
+
+def test_with_tls_the_cookie_is_for_tls_alone(secure: House):
+    answer = secure.door.ask(Authorization=basic("ann", ANN))
+    assert answer.status == 200
+    assert answer.one("Set-Cookie").endswith("; HttpOnly; SameSite=Lax; Secure")
+    assert secure.door.ask("/metrics", Cookie=answer.cookie).status == 200
+    assert secure.door.ask("/metrics").status == 401
+
+
+def test_a_secure_websocket_needs_the_cookie_and_a_page_with_tls(secure: House, house: House):
+    cookie, own = secure.log_in(), secure.door.url
+    assert secure.door.websocket(Cookie=cookie, Origin=own) == 101
+    assert secure.door.websocket(Origin=own) == 401
+    plain = own.replace("https:", "http:")
+    assert secure.door.websocket(Cookie=cookie, Origin=plain) == 403
+    # The cookie of one fleet is nothing at the door of another.
+    value = cookie.partition("=")[2]
+    assert house.door.ask(Cookie=f"dask_fleet_house={value}").status == 401
+
+
+# -- a browser ---------------------------------------------------------------------------
+
+
+def test_a_person_logs_in_with_a_real_browser_and_the_dashboard_is_live(house: House):
+    with browsing(http_credentials={"username": "ann", "password": ANN}) as tab_of:
+        tab = tab_of()
+        tab.open(f"{house.door.url}/status")
+        tab.wait_until_drawn()
+        (cookie,) = tab.page.context.cookies()
+        assert cookie["name"] == "dask_fleet_house"
+        assert cookie["httpOnly"]
+        assert cookie["sameSite"] == "Lax"
+        eventually(lambda: tab.painted() > 3, within=30, what="plots are drawn")
+        tab.look(keep="door-login.png")
+        assert tab.faults == []
