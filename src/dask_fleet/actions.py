@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
     from dask_fleet.observed import HostSoftware
-    from dask_fleet.target import ManagedFile
+    from dask_fleet.target import DoorTarget, ManagedFile
 
 __all__ = [
     "Action",
@@ -16,11 +16,13 @@ __all__ = [
     "Change",
     "Plan",
     "PrepareHost",
+    "RemoveDoor",
     "RemoveFleet",
     "RestartUnits",
     "StartRuntime",
     "StopProcesses",
     "StopRuntime",
+    "UpdateDoor",
     "UpdateUnits",
     "Verb",
     "WriteFiles",
@@ -155,6 +157,27 @@ class StopRuntime:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateDoor:
+    """Put the door's files into place, checked by nginx, and let it take them over."""
+
+    host: str
+    door: DoorTarget
+
+    def __str__(self) -> str:
+        return f"open the door at {self.door.url}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDoor:
+    """Take the door's files away and let nginx go on with what else it has."""
+
+    host: str
+
+    def __str__(self) -> str:
+        return "take the door away"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveFleet:
     """Remove every file of the fleet from a host."""
 
@@ -174,6 +197,8 @@ Action = (
     | UpdateUnits
     | RestartUnits
     | StopRuntime
+    | UpdateDoor
+    | RemoveDoor
     | RemoveFleet
 )
 

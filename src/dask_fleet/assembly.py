@@ -16,6 +16,7 @@ from dask_fleet.fleet import Fleet
 from dask_fleet.layout import THIS_MACHINE, HostFacts
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
+from dask_fleet.proxy.own_nginx import OwnNginx
 from dask_fleet.runtimes.supervisor import SupervisorRuntime
 from dask_fleet.spec.default import plain_default
 from dask_fleet.spec.expand import expand_hosts
@@ -137,15 +138,20 @@ def open_fleet(
             transport: Transport = connections.transport(name)
         else:
             transport = LocalTransport(name)
+        door = layout.door
         hosts[name] = replace(
             _access(blueprint.spec, host, transport),
             interfaces=name in on_interfaces,
             environment=blueprint.environment.digest,
+            door=door is not None and door.host == name,
         )
     asked = frozenset(name for name, access in hosts.items() if access.remote)
-    blueprint = Blueprint(
-        blueprint.spec, blueprint.environment, blueprint.launcher, blueprint.known, asked
-    )
+    given = None
+    if layout.door is not None and layout.door.tls == "files":
+        from dask_fleet.door_certificate import given_credentials
+
+        given = given_credentials(layout.door, path.parent if path else Path())
+    blueprint = replace(blueprint, asked=asked, door_credentials=given)
     return Fleet(
         blueprint,
         hosts,
@@ -166,6 +172,7 @@ def _chosen(hosts: list[str], limit: tuple[str, ...]) -> frozenset[str]:
 
 def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
     if host.runtime == "systemd":
+        from dask_fleet.proxy.system_nginx import SystemNginx
         from dask_fleet.runtimes.systemd import SystemdRuntime
 
         for key, directory in (("work", host.work_directory), ("logs", host.log_directory)):
@@ -177,7 +184,11 @@ def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
                 )
         runtime: Runtime = SystemdRuntime(spec.name, spec.user)
         return HostAccess(
-            transport, runtime, places_on(spec.name, host), remote=host.transport == "ssh"
+            transport,
+            runtime,
+            places_on(spec.name, host),
+            SystemNginx(spec.name, spec.user),
+            remote=host.transport == "ssh",
         )
     if host.transport != "local" or host.runtime != "supervisor":
         raise FleetError(
@@ -186,7 +197,7 @@ def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
             "hosts behind SSH run under systemd: leave `runtime` out",
         )
     runtime = SupervisorRuntime(sys.executable, this_machine.variables())
-    return HostAccess(transport, runtime, places_on(spec.name, host))
+    return HostAccess(transport, runtime, places_on(spec.name, host), OwnNginx())
 
 
 def places_on(fleet: str, host: Host) -> Places:
@@ -256,7 +267,7 @@ def ssh_entry(declared: Declared, name: str) -> str | None:
 
 
 def _issuer(layout: Layout, limit: tuple[str, ...], *, new: bool) -> Issuer | None:
-    if not layout.tls:
+    if not layout.tls and not (layout.door and layout.door.signed):
         if new:
             raise FleetError(
                 f"fleet {layout.name} does not speak TLS, so it has no authority",

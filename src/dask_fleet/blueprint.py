@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dask_fleet.desired import host_target
 from dask_fleet.errors import FleetError
 from dask_fleet.layout import HostFacts, interface_address, lay_out
+from dask_fleet.proxy.door_target import door_subject, door_target
 from dask_fleet.published import published
 from dask_fleet.spec.expand import expand_hosts
 from dask_fleet.target import digest_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.spec.model import Spec
-    from dask_fleet.target import HostTarget
+    from dask_fleet.target import DoorTarget, HostTarget
 
 __all__ = ["Blueprint"]
 
@@ -45,6 +46,8 @@ class Blueprint:
         What is known of hosts before they are looked at: of this machine.
     asked : frozenset of str
         Hosts whose own word on their CPUs and memory counts.
+    door_credentials : Mapping of str to bytes, optional
+        Certificate and key of the door, by file name, if the operator has given them.
     """
 
     spec: Spec
@@ -52,6 +55,7 @@ class Blueprint:
     launcher: Mapping[str, bytes]
     known: Mapping[str, HostFacts]
     asked: frozenset[str] = frozenset()
+    door_credentials: Mapping[str, bytes] | None = None
 
     @property
     def digest(self) -> str:
@@ -100,22 +104,47 @@ class Blueprint:
         places, runtimes : Mapping
             Directories and runtime of each host.
         credentials : Mapping
-            TLS files of each host by name; empty when the fleet does without.
+            TLS files of each host by name, of the door by `door_subject`; empty when the fleet
+            does without.
         """
         return tuple(
-            host_target(
-                layout,
-                host,
-                self.environment,
-                place,
-                runtimes[host],
-                self.launcher,
-                credentials.get(host),
-                published(self.spec, layout, self.environment, place, credentials)
-                if host == layout.scheduler.host
+            replace(
+                self._target(layout, host, place, runtimes[host], credentials),
+                door=self._door(layout, place, credentials)
+                if layout.door and layout.door.host == host
                 else None,
             )
             for host, place in places.items()
+        )
+
+    def _door(
+        self, layout: Layout, places: Places, credentials: Mapping[str, Mapping[str, bytes]]
+    ) -> DoorTarget:
+        door = layout.door
+        if door is None:
+            raise ValueError("a fleet without a door has no host for it")
+        given = self.door_credentials or credentials.get(door_subject(door))
+        return door_target(layout.name, door, places, given or {})
+
+    def _target(
+        self,
+        layout: Layout,
+        host: str,
+        place: Places,
+        runtime: Runtime,
+        credentials: Mapping[str, Mapping[str, bytes]],
+    ) -> HostTarget:
+        return host_target(
+            layout,
+            host,
+            self.environment,
+            place,
+            runtime,
+            self.launcher,
+            credentials.get(host),
+            published(self.spec, layout, self.environment, place, credentials)
+            if host == layout.scheduler.host
+            else None,
         )
 
 

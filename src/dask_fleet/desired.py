@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from dask_fleet.layout import Scheduler, Worker
+from dask_fleet.proxy.own_nginx import own_command
 from dask_fleet.published import INVENTORY
 from dask_fleet.target import HostTarget, ManagedFile, UnitTarget, digest_of
 from dask_fleet.tls.certificates import CA_FILE, KEY_FILE, dask_configuration
@@ -111,6 +112,7 @@ def host_target(
         *_parts(file for file in (*programs, *trusted) if file not in console),
     )
     own = {
+        "door": (),
         "scheduler": _parts(file for file in console if file.path.endswith(".py")),
         "workers": (),
     }
@@ -153,6 +155,8 @@ def _unit_target(
     configuration: str,
     shared: str,
 ) -> UnitTarget:
+    if unit.role == "door":
+        return _door_unit(layout, unit, places)
     declared: dict[str, object] = {
         "name": unit.name,
         "role": unit.role,
@@ -204,6 +208,24 @@ def _unit_target(
         declared=declared | {"digest": digest},
         ports=tuple(ports),
         processes=tuple(process.name for process in unit.processes),
+    )
+
+
+def _door_unit(layout: Layout, unit: Unit, places: Places) -> UnitTarget:
+    """Return the unit of an nginx of our own; what it serves is read anew, not started from."""
+    command = own_command(places)
+    declared = {"name": unit.name, "role": unit.role, "command": list(command)}
+    digest = digest_of(json.dumps(declared, sort_keys=True).encode())
+    return UnitTarget(
+        name=unit.name,
+        role=unit.role,
+        digest=digest,
+        command=command,
+        variables=(),
+        path=f"{places.deployed}/units/{unit.name}.json",
+        declared=declared | {"digest": digest},
+        ports=((layout.door.listen, layout.door.port),) if layout.door else (),
+        processes=(),
     )
 
 

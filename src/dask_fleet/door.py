@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from dask_fleet.spec.model import Spec
     from dask_fleet.spec.model_door import DoorSpec
 
-__all__ = ["Door", "Route", "bracketed", "declared_door", "place_door"]
+__all__ = ["DOOR_NAME", "Door", "Route", "bracketed", "declared_door", "place_door"]
+
+DOOR_NAME = "dask-door"
+"""Name of the door among processes, and of its unit where its nginx is the fleet's own."""
 
 Login = Literal["none", "users", "forward"]
 Tls = Literal["none", "fleet", "files", "acme"]
@@ -24,9 +27,10 @@ Tls = Literal["none", "fleet", "files", "acme"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A process whose dashboard is behind the door: its name, and where the door dials it."""
+    """A process whose dashboard is behind the door: its name and host, and where it is dialled."""
 
     name: str
+    host: str
     address: str
     port: int
 
@@ -96,6 +100,16 @@ class Door:
         return self.names[0]
 
     @property
+    def with_scheduler(self) -> bool:
+        """Whether the scheduler is on its host."""
+        return self.host == self.scheduler.host
+
+    @property
+    def signed(self) -> bool:
+        """Whether the fleet's authority signs its certificate, or one until certbot's is there."""
+        return self.tls in ("fleet", "acme")
+
+    @property
     def on_loopback(self) -> bool:
         """Whether it can be reached from its own host only."""
         return is_loopback(self.listen)
@@ -154,8 +168,12 @@ def place_door(
         names=tuple(name for name in names if name and name not in ("0.0.0.0", "::")),  # noqa: S104
         tls=_tls(asked),
         login=_login(asked, local=local),
-        scheduler=Route(scheduler.name, scheduler.contact, scheduler.dashboard_port),
-        workers=tuple(Route(one.name, one.contact, one.dashboard_port) for one in workers),
+        scheduler=Route(
+            scheduler.name, scheduler.host, scheduler.contact, scheduler.dashboard_port
+        ),
+        workers=tuple(
+            Route(one.name, one.host, one.contact, one.dashboard_port) for one in workers
+        ),
         certificate=asked.tls.certificate if asked.tls else None,
         key=asked.tls.key if asked.tls else None,
         email=asked.tls.acme.email if asked.tls and asked.tls.acme else None,

@@ -16,11 +16,13 @@ from dask_fleet.actions import (
     BuildEnvironment,
     Plan,
     PrepareHost,
+    RemoveDoor,
     RemoveFleet,
     RestartUnits,
     StartRuntime,
     StopProcesses,
     StopRuntime,
+    UpdateDoor,
     UpdateUnits,
     WriteFiles,
 )
@@ -96,7 +98,7 @@ async def _act(access: HostAccess, actions: list[Action], sink: Sink) -> FleetEr
 async def _do(access: HostAccess, action: Action, journal: Journal, sink: Sink) -> None:
     runtime, places = access.runtime, access.places
     # What frees a host must work on one whose disk is full, and needs no record of itself.
-    recorded = not isinstance(action, (RemoveFleet, StopRuntime, StopProcesses))
+    recorded = not isinstance(action, (RemoveFleet, RemoveDoor, StopRuntime, StopProcesses))
 
     async def run(command: Command) -> None:
         await access.transport.run(journal.around(command, str(action)) if recorded else command)
@@ -124,6 +126,10 @@ async def _do(access: HostAccess, action: Action, journal: Journal, sink: Sink) 
             await run(runtime.update(places, units))
         case RestartUnits(units=units):
             await run(runtime.restart(places, units))
+        case UpdateDoor(door=door):
+            await run(access.proxy.update(places, door))
+        case RemoveDoor():
+            await run(access.proxy.remove(places))
         case RemoveFleet(paths=paths):
             await run(script('rm -rf -- "$@"', *paths))
 

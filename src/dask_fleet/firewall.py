@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
+    from dask_fleet.door import Door
     from dask_fleet.layout import Layout, Worker
     from dask_fleet.spec.model import SshSpec
 
@@ -43,7 +44,7 @@ OPERATOR = "operator"
 OUTSIDE = (CLIENTS, OPERATOR)
 """Sources that are no hosts of the fleet; a third kind is a jump host by its address."""
 
-Use = Literal["scheduler", "worker", "nanny", "dashboard", "ssh"]
+Use = Literal["scheduler", "worker", "nanny", "dashboard", "ssh", "door"]
 PortRange = tuple[int, int]
 
 _MOST_ROWS = 8
@@ -110,8 +111,16 @@ def contract(layout: Layout, ssh: Mapping[str, SshSpec | None] | None = None) ->
     everyone = tuple(on_host)
     here = (scheduler.host,)
 
-    def to_scheduler(sources: tuple[str, ...], address: str, port: int, use: Use, why: str) -> Rule:
-        return Rule(sources, here, (address,), ((port, port),), use, why)
+    def to_scheduler(
+        sources: tuple[str, ...],
+        address: str,
+        port: int,
+        use: Use,
+        why: str,
+        *,
+        optional: bool = False,
+    ) -> Rule:
+        return Rule(sources, here, (address,), ((port, port),), use, why, optional)
 
     rules = [
         to_scheduler(
@@ -123,6 +132,7 @@ def contract(layout: Layout, ssh: Mapping[str, SshSpec | None] | None = None) ->
             scheduler.dashboard_port,
             "dashboard",
             "people look at the scheduler's dashboard",
+            optional=layout.door is not None,
         ),
     ]
     if everyone:
@@ -135,6 +145,12 @@ def contract(layout: Layout, ssh: Mapping[str, SshSpec | None] | None = None) ->
                 "workers and nannies register",
             )
         )
+    if layout.door is not None:
+        rules.extend(_door(layout, layout.door))
+    through_the_door: tuple[tuple[tuple[str, ...], Use, str, bool], ...] = ()
+    if layout.door is not None and not layout.door.with_scheduler:
+        why = "the door shows dashboards of workers"
+        through_the_door = (((layout.door.host,), "dashboard", why, False),)
     wanted: tuple[tuple[tuple[str, ...], Use, str, bool], ...] = (
         (everyone, "worker", "workers fetch data from each other", False),
         (here, "worker", "the scheduler moves and gathers data", False),
@@ -142,6 +158,7 @@ def contract(layout: Layout, ssh: Mapping[str, SshSpec | None] | None = None) ->
         (everyone, "nanny", "a worker tells its own nanny that it closes", False),
         (here, "dashboard", "the scheduler host shows dashboards of workers", False),
         ((CLIENTS,), "dashboard", "people follow links to dashboards of workers", True),
+        *through_the_door,
     )
     for sources, use, why, optional in wanted:
         outside = sources == (CLIENTS,)
@@ -162,8 +179,27 @@ def contract(layout: Layout, ssh: Mapping[str, SshSpec | None] | None = None) ->
                     own,
                 )
             )
-    rules.extend(_ssh(layout, tuple(dict.fromkeys((*here, *everyone))), ssh or {}))
+    door = (layout.door.host,) if layout.door else ()
+    rules.extend(_ssh(layout, tuple(dict.fromkeys((*here, *door, *everyone))), ssh or {}))
     return tuple(rules)
+
+
+def _door(layout: Layout, door: Door) -> Iterator[Rule]:
+    """Yield who comes to the door, and how it reaches the scheduler's dashboard."""
+    outside = (layout.hosts[door.host].external,)
+    ports = ((80, 80), (door.port, door.port)) if door.tls == "acme" else ((door.port, door.port),)
+    why = "people and programs see all dashboards through the door"
+    yield Rule((CLIENTS,), (door.host,), outside, ports, "door", why)
+    if not door.with_scheduler:
+        port = door.scheduler.port
+        yield Rule(
+            (door.host,),
+            (door.scheduler.host,),
+            (door.scheduler.address,),
+            ((port, port),),
+            "dashboard",
+            "the door shows the scheduler's dashboard",
+        )
 
 
 _JUMP = re.compile(r"(\[[^\]]*\]|[^:]*):\d+")

@@ -20,6 +20,7 @@ from dask_fleet.inventory import inventory
 from dask_fleet.observer import HostAccess, Sight, look
 from dask_fleet.outcomes import Status, Upped
 from dask_fleet.ports import ports_in_the_way
+from dask_fleet.proxy.status import door_rows
 from dask_fleet.registration import faults
 from dask_fleet.scheduler_rpc import ask
 from dask_fleet.strangers import held_ports, strangers
@@ -376,21 +377,20 @@ class Fleet:
     ) -> contextlib.AbstractAsyncContextManager[str]:
         from dask_fleet import lease
 
-        access = self.scheduler_access
-        return lease.hold(
-            access.transport, access.places.lease, f"dask fleet {purpose}", force=force
-        )
+        at = self.scheduler_access
+        return lease.hold(at.transport, at.places.lease, f"dask fleet {purpose}", force=force)
 
     async def status(self) -> Status:
         """Return the inventory: what the hosts and the scheduler say, asked at once."""
         sight, cluster = await asyncio.gather(self.look(), self._cluster_or_none())
         layout = self.blueprint.layout(sight.hosts)
+        seen, failures = sight.hosts, sight.failures
         return Status(
-            inventory(layout, sight.hosts, cluster, sight.failures),
+            (*inventory(layout, seen, cluster, failures), *door_rows(layout, seen, failures)),
             cluster is not None,
-            sight.hosts,
-            sight.failures,
-            await strangers(self.hosts, layout, sight.hosts, cluster),
+            seen,
+            failures,
+            await strangers(self.hosts, layout, seen, cluster),
         )
 
     async def _cluster_or_none(self) -> SchedulerObserved | None:

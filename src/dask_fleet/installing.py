@@ -12,12 +12,13 @@ from dask_fleet.command import Command
 if TYPE_CHECKING:
     from dask_fleet.target import ManagedFile
 
-__all__ = ["STAGE", "install"]
+__all__ = ["MARK", "STAGE", "archive", "install"]
 
 STAGE = ".dask-fleet-new"
 """Directory beside the files in which they lie until all of them are there."""
 
-_MARK = ".whole"
+MARK = ".whole"
+"""The last file of an archive: whoever finds it has all of them."""
 
 # A tar archive on standard input holds the files, each in the stage of its directory with its
 # mode; nobody else can look into a stage. The last member is the mark that the archive came
@@ -49,7 +50,7 @@ if [ "$count" -gt 0 ]; then
   tar -xPpmf - --no-same-owner || status=$?
   # On a full disk tar goes on with the next member, and the mark, which is empty, finds room.
   whole=no
-  if [ "$status" -eq 0 ] && [ -e "$1/{STAGE}/{_MARK}" ]; then whole=yes; fi
+  if [ "$status" -eq 0 ] && [ -e "$1/{STAGE}/{MARK}" ]; then whole=yes; fi
   while [ "$count" -gt 0 ]; do
     if [ $whole = yes ]; then
       if [ -n "$owner" ]; then chown "$owner" "$1/{STAGE}"/*; fi
@@ -87,17 +88,25 @@ def install(files: Iterable[ManagedFile], removed: Iterable[str] = (), reader: s
     """
     staged = [(*file.path.rsplit("/", 1), file) for file in files]
     places = list(dict.fromkeys(place for place, _, _ in staged))
-    content = io.BytesIO()
+    content = b""
     if staged:
-        with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for place, name, file in staged:
-                _add(archive, f"{place}/{STAGE}/{name}", file.content, file.mode)
-            _add(archive, f"{places[0]}/{STAGE}/{_MARK}", b"", 0o600)
+        members = [(f"{place}/{STAGE}/{name}", file) for place, name, file in staged]
+        content = archive(members, f"{places[0]}/{STAGE}/{MARK}")
     argv = ("sh", "-c", _INSTALL, "install", reader, str(len(places)), *places, *removed)
-    return Command(argv, content.getvalue(), title="install files")
+    return Command(argv, content, title="install files")
 
 
-def _add(archive: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
+def archive(files: Iterable[tuple[str, ManagedFile]], mark: str = MARK) -> bytes:
+    """Return a tar archive of files under these names, and of an empty last one: the mark."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, file in files:
+            _add(tar, name, file.content, file.mode)
+        _add(tar, mark, b"", 0o600)
+    return content.getvalue()
+
+
+def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
     member = tarfile.TarInfo(path)
     member.size, member.mode = len(content), mode
-    archive.addfile(member, io.BytesIO(content))
+    tar.addfile(member, io.BytesIO(content))

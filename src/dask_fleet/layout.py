@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from dask_fleet.door import place_door
+from dask_fleet.door import DOOR_NAME, place_door
 from dask_fleet.spec.configuration import nest
 from dask_fleet.spec.expand import (
     SCHEDULER_NAME,
@@ -137,12 +137,13 @@ class Unit:
     """What a runtime keeps alive as one process tree.
 
     It is the scheduler, or all workers of one worker group on one host (one process with all
-    their nannies starts faster than one process for each: `benchmarks/results`, part start).
+    their nannies starts faster than one process for each: `benchmarks/results`, part start), or
+    an nginx of the fleet's own, which is none of Dask's processes.
     """
 
     name: str
     host: str
-    role: Literal["scheduler", "workers"]
+    role: Literal["scheduler", "workers", "door"]
     processes: tuple[Scheduler | Worker, ...]
 
 
@@ -180,6 +181,11 @@ class Layout:
     environment_variables: Mapping[str, str]
     tls: bool = False
     door: Door | None = None
+
+    @property
+    def shown_dashboard(self) -> str:
+        """The scheduler's dashboard as people are to open it: through the door, if there is one."""
+        return self.door.dashboard(self.scheduler.name) if self.door else self.dashboard_url
 
     def units_on(self, host: str) -> tuple[Unit, ...]:
         """Return the units of one host, the scheduler first."""
@@ -227,6 +233,9 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
         workers = _workers(placement, hosts[placement.host], shares[placement.host])
         everyone.extend(workers)
         units.append(Unit(f"dask-workers-{placement.group}", placement.host, "workers", workers))
+    door = place_door(spec, hosts, scheduler, everyone)
+    if door is not None and door.own:
+        units.append(Unit(DOOR_NAME, door.host, "door", ()))
     scheme = "tls" if spec.tls else "tcp"
     work, logs = spec.directories.work, spec.directories.logs
     return Layout(
@@ -253,7 +262,7 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
         dask_configuration=nest(spec.config)[0],
         environment_variables=dict(spec.variables),
         tls=spec.tls,
-        door=place_door(spec, hosts, scheduler, everyone),
+        door=door,
     )
 
 

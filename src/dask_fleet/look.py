@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dask_fleet.command import Command, script
 from dask_fleet.desired import TLS
 from dask_fleet.observed import HostObserved, Listener, ProcessRecord
+from dask_fleet.proxy.door_look import read_door
 from dask_fleet.tls.certificates import CERTIFICATE_FILE
 from dask_fleet.wheels.interpreters import LOOK as SOFTWARE
 from dask_fleet.wheels.interpreters import read_software
@@ -34,7 +35,7 @@ _TICKS_PER_SECOND = 100
 
 _PARTS = (
     *("facts", "files", "units", "environments", "records", "listeners"),
-    *("certificate", "interfaces", "software", "runtime"),
+    *("certificate", "interfaces", "software", "door", "runtime"),
 )
 
 _SHA256 = re.compile(r"(\\?)([0-9a-f]{64}) [ *](/.*)")
@@ -150,6 +151,7 @@ def look_script(
     software: bool = False,
     environment: str = "",
     interfaces: bool = False,
+    door: str = "",
 ) -> Command:
     """Return the command that prints everything a plan needs to know about a host.
 
@@ -165,6 +167,8 @@ def look_script(
         Digest of the environment whose presence makes that question needless.
     interfaces : bool
         Whether the addresses of its network interfaces are asked for.
+    door : str
+        The part that prints what is there of a door.
     """
     names = {
         "state": places.state,
@@ -180,6 +184,8 @@ def look_script(
         extra = f"mark software\nif [ ! -f {there} ]; then\n{SOFTWARE}fi\n{extra}"
     if interfaces:
         extra = f"mark interfaces\nip -o addr show\n{extra}"
+    if door:
+        extra = f"mark door\n{door}{extra}"
     return script(head + _LOOK + extra, timeout=30)
 
 
@@ -212,6 +218,7 @@ def read_look(host: str, text: str, runtime: Runtime) -> HostObserved:
         listeners=tuple(listener for listener in listeners if listener is not None),
         addresses=_addresses(parts["interfaces"]),
         certificate="\n".join(parts["certificate"]),
+        door=read_door(parts["door"]),
     )
 
 

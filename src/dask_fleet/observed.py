@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
+    "DoorObserved",
     "HostObserved",
     "HostSoftware",
     "Interpreter",
@@ -113,6 +114,37 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorObserved:
+    """What is there of a door on a host.
+
+    Attributes
+    ----------
+    files : Mapping of str to str
+        SHA-256 of the files that it consists of, by their names.
+    loaded : Mapping of str to str
+        The same of those that nginx has taken over last.
+    nginx : str
+        Version of the nginx there; empty when there is none, or when nobody asked.
+    linked : bool
+        Whether the nginx of the host reads the site file.
+    active : str
+        What systemd says of the nginx of the host, such as ``active``.
+    at_boot : bool
+        Whether systemd starts it at boot.
+    certificate : str
+        The certificate in PEM; empty if it has none.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    loaded: Mapping[str, str] = field(default_factory=dict[str, str])
+    nginx: str = ""
+    linked: bool = False
+    active: str = ""
+    at_boot: bool = False
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Interpreter:
     """A CPython on a host: its absolute path and its full version, such as ``3.11.2``."""
 
@@ -181,6 +213,8 @@ class HostObserved:
         Addresses of its network interfaces by name, if they were asked for.
     certificate : str
         The certificate that lies there, in PEM; empty without TLS.
+    door : DoorObserved
+        What is there of a door.
     """
 
     host: str
@@ -195,6 +229,7 @@ class HostObserved:
     software: HostSoftware | None = None
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     certificate: str = ""
+    door: DoorObserved = field(default_factory=DoorObserved)
 
     @property
     def memory(self) -> int:

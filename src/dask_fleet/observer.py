@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from dask_fleet.errors import FleetError
 from dask_fleet.look import look_script, read_look
 from dask_fleet.ports import holders_script, read_holders
+from dask_fleet.proxy.own_nginx import OwnNginx
 
 if TYPE_CHECKING:
     from dask_fleet.command import Command
     from dask_fleet.observed import HostObserved
     from dask_fleet.places import Places
     from dask_fleet.ports import Holder
+    from dask_fleet.proxy.base import Proxy
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.transports.base import Transport
 
@@ -28,6 +30,8 @@ class HostAccess:
 
     Attributes
     ----------
+    proxy : Proxy
+        The nginx that a door would be in.
     remote : bool
         Whether it is another machine: its environment is shipped to it, and its own word on CPUs,
         memory and interpreters counts.
@@ -36,14 +40,18 @@ class HostAccess:
     environment : str
         Digest of the environment that is to be there; while it is, a host is not asked what
         another one could be made with.
+    door : bool
+        Whether the door is to be there.
     """
 
     transport: Transport
     runtime: Runtime
     places: Places
+    proxy: Proxy = field(default_factory=OwnNginx)
     remote: bool = False
     interfaces: bool = False
     environment: str = ""
+    door: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,7 @@ def look_command(access: HostAccess, *, brief: bool = False) -> Command:
         software=access.remote and not brief,
         environment=access.environment,
         interfaces=access.interfaces,
+        door=access.proxy.look(access.places, wanted=access.door),
     )
 
 

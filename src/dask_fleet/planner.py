@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dask_fleet.actions import (
     Action,
@@ -17,6 +17,7 @@ from dask_fleet.actions import (
     Change,
     Plan,
     PrepareHost,
+    RemoveDoor,
     RemoveFleet,
     RestartUnits,
     StartRuntime,
@@ -26,7 +27,9 @@ from dask_fleet.actions import (
     Verb,
     WriteFiles,
 )
+from dask_fleet.comparing import differences
 from dask_fleet.desired import CONSOLE, TLS
+from dask_fleet.proxy.planning import DOOR, door_changes
 from dask_fleet.published import INVENTORY
 from dask_fleet.spec.expand import SCHEDULER_NAME
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
     from dask_fleet.target import HostTarget, ManagedFile, UnitTarget
 
 __all__ = [
-    "differences",
     "plan_down",
     "plan_restart",
     "plan_up",
@@ -128,7 +130,22 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
         else:
             shown = ", ".join(sorted(names))
             draft.say("change", "files", f"edited or left behind: {shown}")
+    _plan_door(draft, target, seen)
     return draft
+
+
+def _plan_door(draft: _Draft, target: HostTarget, seen: HostObserved) -> None:
+    """Say what becomes of the door.
+
+    The files of an nginx of our own are there before it starts. That of the host takes its site
+    over last: what is wrong with the door must not keep the cluster from computing.
+    """
+    found = door_changes(target.host, target.door, seen)
+    if found is not None:
+        change, action = found
+        draft.changes.append(change)
+        before = target.door is not None and target.door.own
+        (draft.prepare if before else draft.run).append(action)
 
 
 def _paths(changed: Iterable[ManagedFile], removed: Iterable[str]) -> list[str]:
@@ -224,7 +241,7 @@ def _say_gone(draft: _Draft, target: HostTarget, there: Iterable[str]) -> list[s
 
 
 def _contents(unit: UnitTarget) -> str:
-    if unit.role == "scheduler":
+    if unit.role != "workers":
         return ""
     count = len(unit.processes)
     if count == 1:
@@ -275,61 +292,6 @@ def _defines(path: str, unit: str) -> bool:
     return name == f"{unit}.conf" or name.endswith(service) or directory.endswith(f"{service}.d")
 
 
-def differences(was: Mapping[str, object], will: Mapping[str, object]) -> list[str]:
-    """Return each key whose value differs, as ``key old -> new``, in the order of the keys.
-
-    What differs in the same way for several workers stands once, with their number, and the name
-    of a worker is left out where there is no other. Values of environment variables are not shown:
-    they may be secrets.
-    """
-    old, new = dict(_flat(was)), dict(_flat(will))
-    only = len({owner for owner, _ in [*old, *new] if owner}) == 1
-    lines: dict[str, list[str]] = {}
-    for path in dict.fromkeys([*old, *new]):
-        if old.get(path) == new.get(path):
-            continue
-        owner, key = path
-        if owner and key == "name":
-            lines.setdefault(f"{owner} is {'new' if path in new else 'gone'}", [])
-        elif owner and ((owner, "name") in old) != ((owner, "name") in new):
-            continue  # said with its name
-        elif key.startswith("environment."):
-            lines.setdefault(f"variable {key.partition('.')[2]} changed", [])
-        else:
-            text = f"{key} {_shown(key, old.get(path))} -> {_shown(key, new.get(path))}"
-            lines.setdefault(text, []).append("" if only else owner)
-    return [_counted(text, owners) for text, owners in lines.items()]
-
-
-def _shown(key: str, value: object) -> str:
-    if value is None:
-        return "nothing"
-    if key == "memory_limit" and isinstance(value, int):
-        return f"{value / 2**30:.3g} GiB"
-    return str(value)
-
-
-def _counted(text: str, owners: list[str]) -> str:
-    if len(owners) > 1:
-        return f"{text} ({len(owners)} workers)"
-    return f"{owners[0]}.{text}" if owners and owners[0] else text
-
-
-def _flat(
-    value: Mapping[str, object], owner: str = "", prefix: str = ""
-) -> Iterable[tuple[tuple[str, str], object]]:
-    """Yield every value with its path: the worker that it belongs to, if any, and its key."""
-    for key, item in value.items():
-        path = f"{prefix}{key}"
-        if isinstance(item, Mapping):
-            yield from _flat(cast("Mapping[str, object]", item), owner, f"{path}.")
-        elif isinstance(item, (list, tuple)) and key == "workers":
-            for element in cast("list[Mapping[str, object]]", item):
-                yield from _flat(element, str(element.get("name")))
-        else:
-            yield (owner, path), item
-
-
 def _orphans(seen: HostObserved) -> tuple[tuple[str, int], ...]:
     """Return units that live on although no runtime keeps them: name and pid."""
     return tuple(
@@ -365,10 +327,15 @@ def plan_down(
             for name, pid in orphans:
                 draft.say("stop", name, f"pid {pid} runs without its {runtime.name}")
             stop.append(StopProcesses(host, orphans))
+        if seen.door.files and runtime.resident:
+            draft.say("remove", DOOR, "the fleet goes down")
+            draft.prepare.append(RemoveDoor(host))
         if seen.exists:
             place = places[host]
             draft.say("remove", "files", f"everything below {place.state}")
             paths = dict.fromkeys((place.work, place.logs, place.state, place.turn))
+            if seen.door.files:
+                paths[f"{place.door}/seen"] = None  # who may come in stays, as the history does
             remove.append(RemoveFleet(host, tuple(paths)))
         drafts.append(draft)
     return _join(drafts)

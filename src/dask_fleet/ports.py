@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Plan, RestartUnits, StartRuntime, UpdateUnits
+from dask_fleet.actions import Plan, RestartUnits, StartRuntime, UpdateDoor, UpdateUnits
 from dask_fleet.command import Command, script
+from dask_fleet.door import DOOR_NAME
 from dask_fleet.errors import PortHeldError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "foreign",
     "held_error",
     "holders_script",
+    "overlap",
     "ports_in_the_way",
     "read_holders",
     "sentence",
@@ -74,6 +76,13 @@ def ports_in_the_way(
         if isinstance(action, begins)
         for name in action.units
     }
+    # An nginx of our own is one of the units; that of the host has its ports already.
+    doors = {
+        action.host
+        for phase in plan.phases
+        for action in phase
+        if isinstance(action, UpdateDoor) and not action.door.own
+    }
     for target in targets:
         wanted = [
             (unit.name, address, port)
@@ -81,6 +90,8 @@ def ports_in_the_way(
             if (target.host, unit.name) in units
             for address, port in unit.ports
         ]
+        if target.host in doors and (door := target.door):
+            wanted.append((DOOR_NAME, door.listen or "::", door.port))
         found.extend(_held(observed[target.host], wanted))
     return tuple(dict.fromkeys(found))
 
@@ -112,11 +123,11 @@ def _held(seen: HostObserved, wanted: Iterable[tuple[str, str, int]]) -> Iterato
         by_port.setdefault(listener.port, []).append(listener)
     for unit, address, port in wanted:
         for listener in by_port.get(port, ()):
-            if _overlap(address, listener.address):
+            if overlap(address, listener.address):
                 yield PortInTheWay(seen.host, unit, port, listener.inode)
 
 
-def _overlap(wanted: str, held: str) -> bool:
+def overlap(wanted: str, held: str) -> bool:
     """Return whether a socket on one address keeps another process from binding the other.
 
     ``::`` takes IPv4 too unless its owner said otherwise, which the kernel does not tell.
@@ -140,6 +151,8 @@ def foreign(
 
     def ours(port: PortInTheWay) -> bool:
         holder = holders.get(port.inode)
+        if holder is not None and port.unit == DOOR_NAME and holder.command.startswith("nginx: "):
+            return True  # the nginx that is to be the door, for its other sites
         return holder is not None and bool({holder.pid, holder.group} & own)
 
     return tuple(port for port in ports if not ours(port))

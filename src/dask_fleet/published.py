@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.firewall import contract, rows, value
 from dask_fleet.layout import Worker
+from dask_fleet.proxy.door_files import DoorFiles
 from dask_fleet.spec.expand import expand_hosts
 from dask_fleet.tls.certificates import CERTIFICATE_FILE, read_certificate
 
@@ -73,7 +74,7 @@ def published(
         "client": layout.client_address,
         "dashboard": layout.dashboard_url,
         "tls": layout.tls,
-        "door": None,
+        "door": _door(layout, places),
         "environment": {
             "name": environment.name,
             "digest": environment.digest,
@@ -102,6 +103,27 @@ def published(
         "findings": places.findings,
     }
     return json.dumps(content, indent=1).encode() + b"\n"
+
+
+def _door(layout: Layout, places: Places) -> dict[str, object] | None:
+    """Return the door as the console is told of it.
+
+    ``seen`` is the file in which the scheduler says when it was alive last, for the door's own
+    page; empty if the door is on another host.
+    """
+    door = layout.door
+    if door is None:
+        return None
+    return {
+        "url": door.url,
+        "host": door.host,
+        "login": door.login,
+        "tls": door.tls,
+        "dashboards": {
+            one.name: door.dashboard(one.name) for one in (door.scheduler, *door.workers)
+        },
+        "seen": DoorFiles.on(places, door).seen,
+    }
 
 
 def declared_versions(lock: str) -> dict[str, str]:

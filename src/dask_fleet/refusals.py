@@ -35,7 +35,7 @@ def refusals(
     return tuple(
         error
         for target in targets
-        if target.units
+        if target.units or target.door
         for error in _host(target, observed[target.host], runtimes[target.host])
     )
 
@@ -52,7 +52,13 @@ def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[
             " run as root",
             "log in as root (`ssh: {user: root}`) or with sudo (`ssh: {sudo: true}`)",
         )
-    if seen.software is not None and target.environment.digest not in seen.environments:
+    if target.door is not None and not seen.door.nginx:
+        yield FleetError(
+            f"{target.host}: the door needs nginx, and there is none",
+            "`apt-get install nginx-light` there, or take `door` out of fleet.yaml",
+        )
+    lacking = target.units and target.environment.digest not in seen.environments
+    if lacking and seen.software is not None:
         if error := unsuitable(target.host, seen.software):
             yield error
         wanted = target.environment.python

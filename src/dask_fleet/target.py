@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dask_fleet.environment import Environment
     from dask_fleet.places import Places
 
-__all__ = ["HostTarget", "ManagedFile", "UnitTarget", "digest_of"]
+__all__ = ["DoorTarget", "HostTarget", "ManagedFile", "UnitTarget", "digest_of"]
 
 
 def digest_of(*parts: bytes) -> str:
@@ -96,6 +96,42 @@ class UnitTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorTarget:
+    """The door as it should be on its host.
+
+    Attributes
+    ----------
+    url : str
+        What people type.
+    files : tuple of (str, ManagedFile)
+        What it consists of, by the names of `dask_fleet.proxy.door_files`.
+    listen : str
+        Address that it binds; empty for all.
+    port : int
+        Port that it binds.
+    own : bool
+        Whether its nginx is the fleet's own.
+    with_scheduler : bool
+        Whether the scheduler is on its host.
+    certified_name : str
+        Name for which certbot fetches a certificate; empty if it does not.
+    """
+
+    url: str
+    files: tuple[tuple[str, ManagedFile], ...]
+    listen: str
+    port: int
+    own: bool
+    with_scheduler: bool
+    certified_name: str = ""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file, by its name."""
+        return {name: file.digest for name, file in self.files}
+
+
+@dataclass(frozen=True, slots=True)
 class HostTarget:
     """Everything that should be on one host."""
 
@@ -104,3 +140,4 @@ class HostTarget:
     environment: Environment
     files: tuple[ManagedFile, ...]
     units: tuple[UnitTarget, ...]
+    door: DoorTarget | None = None

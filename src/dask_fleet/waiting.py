@@ -133,7 +133,7 @@ def _recorded(fleet: Fleet, seen: Sight, hosts: frozenset[str]) -> bool:
     return all(
         (record := seen.hosts[unit.host].records.get(unit.name)) is not None and record.alive
         for unit in fleet.layout.units
-        if unit.host in hosts and unit.host in seen.hosts
+        if unit.processes and unit.host in hosts and unit.host in seen.hosts
     )
 
 

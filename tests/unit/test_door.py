@@ -59,10 +59,7 @@ def site_of(text: str) -> str:
     layout = lay_out(parse(text, {}))
     assert layout.door is not None
     root = "/var/lib/dask-fleet"
-    files = DoorFiles.on(
-        Places.below(root, root, layout.name),
-        with_scheduler=layout.door.host == layout.scheduler.host,
-    )
+    files = DoorFiles.on(Places.below(root, root, layout.name), layout.door)
     return site(layout.name, layout.door, files)
 
 

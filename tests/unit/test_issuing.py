@@ -19,7 +19,7 @@ from dask_fleet.clients import write_client
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import FleetError
 from dask_fleet.layout import Layout, lay_out
-from dask_fleet.observed import HostObserved
+from dask_fleet.observed import DoorObserved, HostObserved
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
 from dask_fleet.runtimes.systemd import SystemdRuntime
@@ -102,7 +102,7 @@ def seen(files: Mapping[str, bytes] | None = None) -> HostObserved:
         for name, content in (files or {}).items()
     }
     pem = (files or {}).get(CERTIFICATE_FILE, b"").decode()
-    blank = SimpleNamespace(files=digests, certificate=pem)
+    blank = SimpleNamespace(files=digests, certificate=pem, door=DoorObserved())
     return cast("HostObserved", blank)
 
 

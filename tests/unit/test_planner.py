@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dask_fleet.actions import Plan
+from dask_fleet.comparing import differences
 from dask_fleet.environment import Environment
 from dask_fleet.observed import Listener
-from dask_fleet.planner import differences, plan_restart, plan_up
+from dask_fleet.planner import plan_restart, plan_up
 from dask_fleet.ports import PortInTheWay, ports_in_the_way
 from dask_fleet.target import HostTarget, ManagedFile
 from tests.unit.simulator import (

@@ -192,7 +192,7 @@ def _show(fleet: Fleet, result: dict[str, Any]) -> None:
         ["verified", ", ".join(f"by {name}" for name, check in checks.items() if check["passed"])],
         ["files", _where(fleet, result)],
         ["picture", result["picture"]],
-        ["dashboard", fleet.layout.dashboard_url],
+        ["dashboard", fleet.layout.shown_dashboard],
     ]
     if on_terminal():
         from rich import box

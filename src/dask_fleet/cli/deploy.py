@@ -173,7 +173,7 @@ def _say_up(fleet: Fleet, done: Upped) -> None:
         return
     click.echo(f"fleet {layout.name} is up in {done.seconds:.1f} s: {workers}")
     click.echo(f"  scheduler  {layout.client_address}")
-    click.echo(f"  dashboard  {layout.dashboard_url}")
+    click.echo(f"  dashboard  {layout.shown_dashboard}")
     click.echo("  next       dask fleet status, dask fleet demo, dask fleet down")
 
 

@@ -72,8 +72,7 @@ def _site(declared: Declared, door: Door) -> str:
 
     layout = declared.layout
     places = places_on(layout.name, layout.hosts[door.host])
-    with_scheduler = door.host == layout.scheduler.host
-    return site(layout.name, door, DoorFiles.on(places, with_scheduler=with_scheduler))
+    return site(layout.name, door, DoorFiles.on(places, door))
 
 
 def _dashboards(door: Door) -> dict[str, str]:

@@ -74,10 +74,13 @@ def _log_line(line: str) -> None:
 @as_json
 @reports_errors
 def open_command(file: Path | None, only_print: bool, json_: bool) -> None:
-    """Print the addresses of the dashboards; on a desktop, open the scheduler's in the browser."""
+    """Print the addresses of the dashboards; on a desktop, open the scheduler's in the browser.
+
+    With a door they lead through it: that is the address to give to JupyterLab's Dask extension.
+    """
     fleet = load_fleet(file)
     layout = fleet.layout
-    urls = {layout.scheduler.name: layout.dashboard_url} | {
+    urls = {layout.scheduler.name: layout.shown_dashboard} | {
         worker.name: worker_dashboard(fleet, worker.name) for worker in layout.workers
     }
     if json_:
@@ -91,11 +94,13 @@ def open_command(file: Path | None, only_print: bool, json_: bool) -> None:
         )
     desktop = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if desktop and not only_print and on_terminal():
-        click.launch(layout.dashboard_url)
+        click.launch(layout.shown_dashboard)
 
 
 def worker_dashboard(fleet: Fleet, name: str) -> str:
-    """Return the address of a worker's dashboard as clients see it."""
+    """Return the address of a worker's dashboard as people open it."""
+    if fleet.layout.door is not None:
+        return fleet.layout.door.dashboard(name)
     worker = next(worker for worker in fleet.layout.workers if worker.name == name)
     host = fleet.layout.hosts[worker.host].external
     host = f"[{host}]" if ":" in host else host

@@ -136,7 +136,7 @@ def fitted(layout: Layout, status: Status, width: int) -> Group:
         )
     running = sum(row.state == "running" for row in status.rows)
     title = f"fleet {layout.name} · {running} of {len(status.rows)} running"
-    where = f"scheduler {layout.client_address} · dashboard {layout.dashboard_url}"
+    where = f"scheduler {layout.client_address} · dashboard {layout.shown_dashboard}"
     said = [_coloured(note) for note in notes(layout, status)]
     return Group(Text(title, "bold"), "", table, "", Text(where, "dim italic"), *said)
 
@@ -166,6 +166,10 @@ def notes(layout: Layout, status: Status) -> Iterator[str]:
         yield failure.message.splitlines()[0]
     for one in status.strangers:
         yield f"{_WARNING}{f'{one.host}: ' if one.host else ''}{one.fault}"
+    if layout.door is not None:
+        from dask_fleet.proxy.status import door_in_words
+
+        yield door_in_words(layout, status.hosts)
     if layout.tls:
         from dask_fleet.tls.expiry import certificates_on, in_words
 

@@ -26,7 +26,7 @@ from dask_fleet.cli.render import console, on_terminal
 
 if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
-    from dask_fleet.layout import Host
+    from dask_fleet.layout import Host, Layout
     from dask_fleet.observed import HostObserved
     from dask_fleet.outcomes import Status
 
@@ -112,6 +112,7 @@ def _value(fleet: Fleet, status: Status) -> dict[str, Any]:
         "fleet": layout.name,
         "scheduler": layout.client_address,
         "dashboard": layout.dashboard_url,
+        "door": _door(layout, status),
         "environment": fleet.environment.digest,
         "scheduler_answers": status.answers,
         "hosts": [
@@ -125,6 +126,23 @@ def _value(fleet: Fleet, status: Status) -> dict[str, Any]:
         ],
         "certificates": [one.value for one in certificates_on(status.hosts)],
         "strangers": [dataclasses.asdict(one) for one in status.strangers],
+    }
+
+
+def _door(layout: Layout, status: Status) -> dict[str, Any] | None:
+    """Return the door's address and its certificate's end; None if there is no door."""
+    door = layout.door
+    if door is None:
+        return None
+    from dask_fleet.proxy.status import certificate_ends
+
+    seen = status.hosts.get(door.host)
+    return {
+        "url": door.url,
+        "host": door.host,
+        "login": door.login,
+        "tls": door.tls,
+        "not_after": certificate_ends(seen.door.certificate) if seen else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Files that the door reads on its host."""
+"""Files that the door consists of on its host, and those that it reads there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,45 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dask_fleet.door import Door
     from dask_fleet.places import Places
 
-__all__ = ["CERTIFICATES", "DoorFiles"]
+__all__ = [
+    "CERTIFICATE",
+    "CERTIFIED",
+    "KEY",
+    "MAIN",
+    "SITE",
+    "DoorFiles",
+    "certbot",
+    "door_directory",
+    "site_name",
+    "site_path",
+]
 
-CERTIFICATES = "door"
-"""Directory of the door's certificate and key, below that of the fleet."""
+SITE = "site.conf"
+CERTIFICATE = "certificate.pem"
+KEY = "key.pem"
+MAIN = "nginx.conf"
+"""What a door consists of; the last one where its nginx is the fleet's own."""
+
+CERTIFIED = "certified"
+"""The command that certbot runs when it has fetched a certificate."""
+
+
+def door_directory(places: Places) -> str:
+    """Return where certificate and key lie, and all of the door where its nginx is our own."""
+    return f"{places.state}/door"
+
+
+def site_path(fleet: str) -> str:
+    """Return where Debian's nginx has the site file; others have it in ``conf.d``."""
+    return f"/etc/nginx/sites-available/{site_name(fleet)}"
+
+
+def site_name(fleet: str) -> str:
+    """Return the name of the site file in the directories of the host's nginx."""
+    return f"dask-fleet.{fleet}.conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +70,23 @@ class DoorFiles:
     seen: str = ""
 
     @classmethod
-    def on(cls, places: Places, *, with_scheduler: bool) -> DoorFiles:
-        """Return the files of a door.
-
-        Parameters
-        ----------
-        places : Places
-            Directories of its host.
-        with_scheduler : bool
-            Whether the scheduler is on that host too.
-        """
-        directory, certificates = places.door, f"{places.state}/{CERTIFICATES}"
+    def on(cls, places: Places, door: Door) -> DoorFiles:
+        """Return the files of a door on a host with these directories."""
+        # What certbot has fetched stays when the fleet goes down; links lead to it.
+        directory = places.door if door.tls == "acme" else door_directory(places)
         return cls(
-            accounts=directory,
-            certificate=f"{certificates}/certificate.pem",
-            key=f"{certificates}/key.pem",
-            challenges=f"{directory}/challenges",
-            seen=f"{directory}/seen/dask-scheduler" if with_scheduler else "",
+            accounts=places.door,
+            certificate=f"{directory}/{CERTIFICATE}",
+            key=f"{directory}/{KEY}",
+            challenges=f"{places.door}/challenges",
+            seen=f"{places.door}/seen/{door.scheduler.name}" if door.with_scheduler else "",
         )
+
+
+def certbot(places: Places, door: Door) -> tuple[str, ...]:
+    """Return the command that fetches a certificate, to be run once on the door's host."""
+    return (
+        *("certbot", "certonly", "--webroot", "--webroot-path", f"{places.door}/challenges"),
+        *("--domain", door.server_name, "--email", door.email or "", "--agree-tos"),
+        *("--non-interactive", "--deploy-hook", f"{places.door}/{CERTIFIED}"),
+    )

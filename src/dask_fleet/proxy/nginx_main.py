@@ -28,6 +28,8 @@ def main_configuration(fleet: str, prefix: str, site: str) -> str:
 daemon off;
 worker_processes 2;
 worker_rlimit_nofile {2 * _CONNECTIONS};
+# Where root brings the fleet up, it is root who reads who may come in.
+include "{prefix}/run-a[s].conf";
 pid "{prefix}/nginx.pid";
 error_log stderr warn;
 

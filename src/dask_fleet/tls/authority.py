@@ -42,6 +42,7 @@ from dask_fleet.tls.signing import (
     parse_key,
     self_signed,
     sign,
+    title,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Authority", "authority_directory"]
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]*[A-Za-z0-9])?", re.ASCII)
 
 _REPLACE = (
     "`dask fleet up --new-authority` replaces it, and every host and client gets new certificates"
@@ -81,6 +82,11 @@ class Authority:
     def is_there(self) -> bool:
         """Whether this machine has it."""
         return self._certificate.exists()
+
+    @property
+    def title(self) -> str:
+        """What its certificate says that it is."""
+        return title(self.fleet)
 
     @property
     def digest(self) -> str:

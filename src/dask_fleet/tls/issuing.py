@@ -15,8 +15,16 @@ from dask_fleet.actions import Change
 from dask_fleet.desired import TLS
 from dask_fleet.errors import FleetError
 from dask_fleet.observer import HostAccess, look
+from dask_fleet.proxy.door_target import door_subject
 from dask_fleet.spec.ranges import fold
-from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE, host_names
+from dask_fleet.tls.certificates import (
+    CA_FILE,
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    host_names,
+    normal,
+    read_certificate,
+)
 
 if TYPE_CHECKING:
     from dask_fleet.layout import Layout
@@ -55,12 +63,17 @@ class Issuer:
     def files(self, layout: Layout) -> Mapping[str, Mapping[str, bytes]]:
         """Return the TLS files of each host, by file name; those that are missing as drafts.
 
+        The door's stand under `door_subject`.
+
         Raises
         ------
         FleetError
             As `Authority.draft`.
         """
-        names = {host.name: host_names(host) for host in layout.hosts.values()}
+        hosts = layout.hosts.values() if layout.tls else ()
+        names = {host.name: host_names(host) for host in hosts}
+        if layout.door is not None and layout.door.signed:
+            names[door_subject(layout.door)] = normal(layout.door.names)
         key = tuple(names.items())
         draft = self._drafts.get(key)
         if draft is None:
@@ -103,6 +116,17 @@ class Issuer:
         there = _deployed(seen, hosts)
         if there and not self._is_known(there, seen):
             raise self._refusal(there)
+        if doors := [host for host, one in seen.items() if self._is_foreign(one.door.certificate)]:
+            raise self._refusal(dict.fromkeys(doors, ""))
+
+    def _is_foreign(self, pem: str) -> bool:
+        """Return whether a door's certificate is of an authority of this fleet, but not of ours."""
+        if not pem or self.authority.vouches_for(pem) or self.authority.replaced:
+            return False
+        try:
+            return read_certificate(pem.encode()).issuer == self.authority.title
+        except FleetError:
+            return False  # it is replaced, and nobody trusts it
 
     def _is_known(self, there: Mapping[str, str], seen: Mapping[str, HostObserved]) -> bool:
         """Return whether this machine's authority is that of any host, or took its place."""

@@ -24,6 +24,7 @@ __all__ = [
     "parse_key",
     "self_signed",
     "sign",
+    "title",
 ]
 
 _AUTHORITY_HOLDS = timedelta(days=3652)
@@ -105,12 +106,17 @@ def is_signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     return True
 
 
+def title(fleet: str) -> str:
+    """Return the common name of the authority of a fleet."""
+    return f"dask-fleet {fleet}"[:_LONGEST_COMMON_NAME]
+
+
 def self_signed(fleet: str, key: EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
     """Return the certificate of a new authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
-    name = _subject(f"dask-fleet {fleet}")
+    name = _subject(title(fleet))
     return (
         _builder(now, now + _AUTHORITY_HOLDS, key)
         .subject_name(name)
