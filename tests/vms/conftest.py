@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CACHE = Path(__file__).parents[2] / ".cache" / "tests"
+SHIPPING = Path(__file__).parents[2] / "src" / "dask_fleet" / "wheels"
+LAYERS_KEPT = 2
+"""How many environments stay in the cache: each has more than a gigabyte."""
 
 ONE_HOST = """\
 name: seed
@@ -44,15 +48,21 @@ def new_operator(lab: Lab, folder: Path) -> Operator:
     return Operator(lab, folder, variables)
 
 
+def layer_name() -> str:
+    """Return the name of a layer that the present code has shipped; other code makes another."""
+    from dask_fleet.assembly import declare
+
+    code = b"".join(path.read_bytes() for path in sorted(SHIPPING.glob("*.py")))
+    digest = hashlib.sha256(code).hexdigest()[:8]
+    return f"layer-{declare(None, {}).environment.digest}-{digest}"
+
+
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layer with the xcube environment, as a real `up` has shipped it to a bare host."""
     folder = lab_folder()
     where = "var/lib/dask-fleet/environments"
-    from dask_fleet.assembly import declare
-
-    digest = declare(None, {}).environment.digest
-    layer = CACHE / "vms" / f"layer-{digest}"
+    layer = CACHE / "vms" / layer_name()
     if not layer.exists():
         lab = Lab(folder, [HostSpec("dask-scheduler", 11)])
         with lab:
@@ -65,6 +75,9 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.rmtree(half, ignore_errors=True)
             shutil.copytree(lab.scheduler.upper / where, half / where, symlinks=True)
             half.rename(layer)
+        by_age = sorted(layer.parent.glob("layer-*"), key=lambda path: path.stat().st_ctime)
+        for old in by_age[:-LAYERS_KEPT]:
+            shutil.rmtree(old)
     return layer
 
 

@@ -7,6 +7,7 @@ from lab import Lab
 from tests.vms.operator import FLEET, RIGHT, Operator
 
 ENVIRONMENTS = "/var/lib/dask-fleet/environments"
+UNIT = "dask-fleet.sst.dask-workers-default.service"
 
 
 def untouched(lab: Lab) -> dict[str, str]:
@@ -64,7 +65,7 @@ def test_a_disk_that_fills_while_the_environment_comes(lab: Lab, operator: Opera
     operator.write()
     operator.call("up", "--yes")
     host = lab.workers[1]
-    host.run(["systemctl", "stop", "dask-fleet.sst.dask-workers-default.service"])
+    host.run(["systemctl", "stop", UNIT])
     host.small_disk(ENVIRONMENTS, 2800)
     try:
         # Room for the check before, and then somebody else takes it.
@@ -84,8 +85,14 @@ def test_a_disk_that_fills_while_the_environment_comes(lab: Lab, operator: Opera
         assert rows["dask-worker-0002"]["state"] != "running"
         assert [rows[f"dask-worker-000{n}"]["state"] for n in (1, 3, 4)] == ["running"] * 3
         host.free_disk(ENVIRONMENTS)
+        # It travels again, to the same disk, and its worker runs from what has come.
+        said = operator.call("up", "--yes", timeout=300).stdout
+        assert "sending" in said
+        assert "4 workers registered" in said
+        assert operator.plan()["empty"]
+        assert operator.compute() == RIGHT
     finally:
         host.remove_disk(ENVIRONMENTS)
-    operator.call("up", "--yes")
-    assert operator.plan()["empty"]
+    host.run(["systemctl", "restart", UNIT])
+    operator.until_all_run(60)
     assert operator.compute() == RIGHT
