@@ -106,7 +106,9 @@ async def read(fleet: Fleet) -> Accounts:
     return _parsed(access, await _held(access, door))
 
 
-async def change(fleet: Fleet, what: str, edit: Callable[[Accounts], Accounts]) -> Changed:
+async def change(
+    fleet: Fleet, what: str, edit: Callable[[Accounts], Accounts], *, hang_up: bool = False
+) -> Changed:
     """Change who may come in, under the fleet's lease, and let nginx take it over.
 
     Parameters
@@ -117,6 +119,8 @@ async def change(fleet: Fleet, what: str, edit: Callable[[Accounts], Accounts]) 
         What is done, for lease and history: ``user add ann``.
     edit : callable
         Returns who is to come in from who may.
+    hang_up : bool
+        Whether pages that are open are ended, of everybody: nginx does not know whose they are.
 
     Raises
     ------
@@ -140,7 +144,7 @@ async def change(fleet: Fleet, what: str, edit: Callable[[Accounts], Accounts]) 
         async with history.recorded(keeper, _entry(fleet, door, what)):
             await _write(access, door, accounts.files(), held.reader)
             try:
-                live = await _take_over(fleet.layout.name, access, door)
+                live = await _take_over(fleet.layout.name, access, door, hang_up=hang_up)
             except FleetError:
                 await _put_back(access, door, held)
                 raise
@@ -198,9 +202,9 @@ async def _put_back(access: HostAccess, door: Door, held: _Held) -> None:
         await access.transport.run(install((), gone))
 
 
-async def _take_over(fleet: str, access: HostAccess, door: Door) -> bool:
+async def _take_over(fleet: str, access: HostAccess, door: Door, *, hang_up: bool) -> bool:
     """Let nginx read the files anew and return whether it did; false if it does not run."""
-    command = take_over(fleet, access.places, own=door.own)
+    command = take_over(fleet, access.places, own=door.own, hang_up=hang_up)
     outcome = await access.transport.run(command, check=False)
     if outcome.status != 0:
         # nginx quotes keys of maps, which are secrets.

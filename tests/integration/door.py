@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import os
 import pty
+import re
 import select
 import socket
 import ssl
@@ -19,12 +20,29 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dask_fleet.proxy.nginx_main import main_configuration
-from tests.integration.conftest import Desk, Done, eventually, fleet_text, free_ports, make_desk
+from tests.integration.conftest import (
+    Desk,
+    Done,
+    eventually,
+    fleet_text,
+    free_ports,
+    make_desk,
+)
 
 PATIENCE = 20.0
 ANN = "right horse: battery"
 """The password of ann."""
 WORKER = "dask-worker-0001"
+
+_BUSY = """\
+import select, sys, time
+from distributed import Client
+
+with Client(sys.argv[1], timeout=20) as client:
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        client.gather(client.map(lambda n: time.sleep(0.05) or n, range(20), pure=False))
+"""
+"""Computes until its standard input ends."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +225,19 @@ class House:
             self.said.append(done.out)
         self.said.append(done.err)
         return done
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """Keep the workers busy meanwhile, from a client in the fleet's own environment."""
+        said = self.desk.call("env").out
+        values = dict(re.findall(r"^(DASK_\w+)=(\S+)$", said, flags=re.MULTILINE))
+        argv = [values["DASK_FLEET_PYTHON"], "-c", _BUSY, values["DASK_SCHEDULER_ADDRESS"]]
+        busy = subprocess.Popen(argv, stdin=subprocess.PIPE, cwd=self.desk.directory)
+        try:
+            yield
+        finally:
+            busy.communicate(timeout=PATIENCE)
+        assert busy.returncode == 0
 
     def log_in(self, name: str = "ann", password: str = ANN) -> str:
         """Return the cookie that a good password brings."""

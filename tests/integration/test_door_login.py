@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import base64
 import re
+import select
+import socket
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from dask_fleet.proxy.accounts import LENGTH, PASSWORDS, SESSIONS
 from dask_fleet.tls.authority import Authority
-from tests.integration.browser import browsing
+from tests.integration.browser import browsing, changed
 from tests.integration.conftest import eventually, fleet_text
 from tests.integration.door import (
     ANN,
+    PATIENCE,
     WORKER,
     House,
     Knocker,
@@ -144,6 +150,54 @@ def test_a_new_password_ends_the_sessions_at_once(house: House):
     house.call("user", "rm", "eve")
     assert house.door.ask(Cookie=new).status == 401
     assert house.door.ask(Authorization=basic("eve", "the second of eve")).status == 401
+
+
+@contextmanager
+def open_page(house: House, cookie: str) -> Iterator[Callable[[], bool]]:
+    """Yield what says whether a websocket that was opened is still open."""
+    place = urlsplit(house.door.url)
+    key = base64.b64encode(b"a page that is open")[:22].decode() + "=="
+    with socket.create_connection((place.hostname or "", place.port or 0), PATIENCE) as page:
+        page.sendall(
+            f"GET /status/ws HTTP/1.1\r\nHost: {place.netloc}\r\nOrigin: {house.door.url}\r\n"
+            f"Cookie: {cookie}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+            f"Sec-WebSocket-Protocol: bokeh, {token_of(house, cookie)}\r\n\r\n".encode()
+        )
+        assert page.recv(4096).startswith(b"HTTP/1.1 101 ")
+
+        def is_open() -> bool:
+            # What Dask sends several times a second; nothing at all is the end.
+            deadline = time.monotonic() + 1
+            while time.monotonic() < deadline:
+                if select.select([page], [], [], 0.1)[0]:
+                    try:
+                        if not page.recv(65536):
+                            return False
+                    except ConnectionResetError:
+                        return False
+            return True
+
+        yield is_open
+
+
+def token_of(house: House, cookie: str) -> str:
+    """Return what Bokeh has put into a page, for its websocket."""
+    page = house.door.ask("/status", Cookie=cookie).body
+    return re.findall(r'"token":"([^"]+)"', page)[0]
+
+
+def test_a_page_that_is_open_goes_on_unless_it_is_hung_up_on(house: House):
+    new = ("user", "add", "sam", "--password-stdin")
+    house.call(*new, given="something of sam")
+    with open_page(house, house.log_in("sam", "something of sam")) as is_open:
+        house.call("user", "rm", "sam")
+        assert is_open()
+        house.call(*new, "--hang-up", given="something else of sam")
+        eventually(lambda: not is_open(), within=10, what="the page is ended")
+    with open_page(house, house.log_in("sam", "something else of sam")) as is_open:
+        house.call("user", "rm", "sam", "--hang-up")
+        eventually(lambda: not is_open(), within=10, what="the page is ended")
 
 
 def test_a_session_outlives_other_changes_and_the_door(house: House):
@@ -343,6 +397,11 @@ def test_a_person_logs_in_with_a_real_browser_and_the_dashboard_is_live(house: H
         assert cookie["name"] == "dask_fleet_house"
         assert cookie["httpOnly"]
         assert cookie["sameSite"] == "Lax"
-        eventually(lambda: tab.painted() > 3, within=30, what="plots are drawn")
-        tab.look(keep="door-login.png")
+        before = tab.look()
+        with house.computing():
+            eventually(
+                lambda: changed(before, tab.look()) > 0.02, within=60, what="the plots change"
+            )
+            tab.look(keep="door-login.png")
+        assert tab.painted() > 3
         assert tab.faults == []

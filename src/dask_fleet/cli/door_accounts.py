@@ -30,6 +30,12 @@ __all__ = ["token_group", "user_group"]
 
 _LONGEST_INPUT = 1024
 
+_hang_up_option = click.option(
+    "--hang-up",
+    is_flag=True,
+    help="End pages that are open too, of all users; the others load theirs again.",
+)
+
 
 @click.group("user")
 def user_group() -> None:
@@ -51,9 +57,12 @@ def token_group() -> None:
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, for programs."
 )
+@_hang_up_option
 @click.pass_context
 @reports_errors
-def user_add(ctx: click.Context, name: str, file: Path | None, password_stdin: bool) -> None:
+def user_add(
+    ctx: click.Context, name: str, file: Path | None, password_stdin: bool, hang_up: bool
+) -> None:
     """Let a user in, or give one who is there a new password.
 
     The password is asked for twice. A new one ends the user's sessions on all browsers.
@@ -77,7 +86,7 @@ def user_add(ctx: click.Context, name: str, file: Path | None, password_stdin: b
         known.extend(user.name for user in accounts.users)
         return accounts.with_user(name, password, session, since)
 
-    changed = _change(fleet, f"user add {name}", edit)
+    changed = _change(fleet, f"user add {name}", edit, hang_up=hang_up)
     done = "has a new password; their sessions have ended" if name in known else "may come in"
     _say_done(f"user {name} {done}", changed)
 
@@ -85,15 +94,19 @@ def user_add(ctx: click.Context, name: str, file: Path | None, password_stdin: b
 @user_group.command("rm")
 @click.argument("name")
 @file_option
+@_hang_up_option
 @click.pass_context
 @reports_errors
-def user_rm(ctx: click.Context, name: str, file: Path | None) -> None:
+def user_rm(ctx: click.Context, name: str, file: Path | None, hang_up: bool) -> None:
     """Let a user in no more; their sessions end.
 
-    A page that is open stays so until it is loaded again.
+    A page that they have open goes on drawing until it is closed or loaded again, unless you say
+    --hang-up: nginx cannot tell whose page it is.
     """
     fleet = _fleet(ctx, file)
-    changed = _change(fleet, f"user rm {name}", lambda accounts: accounts.without_user(name))
+    changed = _change(
+        fleet, f"user rm {name}", lambda accounts: accounts.without_user(name), hang_up=hang_up
+    )
     _say_done(f"user {name} may come in no more", changed)
 
 
@@ -171,10 +184,12 @@ def _read(fleet: Fleet) -> Accounts:
     return run(fleet, read(fleet))
 
 
-def _change(fleet: Fleet, what: str, edit: Callable[[Accounts], Accounts]) -> Changed:
+def _change(
+    fleet: Fleet, what: str, edit: Callable[[Accounts], Accounts], *, hang_up: bool = False
+) -> Changed:
     from dask_fleet.door_accounts import change
 
-    return run(fleet, change(fleet, what, edit))
+    return run(fleet, change(fleet, what, edit, hang_up=hang_up))
 
 
 def _list(kind: str, rows: Sequence[tuple[str, str]], *, json_: bool) -> None:

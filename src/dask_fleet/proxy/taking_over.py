@@ -14,14 +14,15 @@ __all__ = ["TOOK_OVER", "take_over"]
 TOOK_OVER = "took over"
 
 # A reload is over when every worker that was there before has gone or takes no new request: only
-# then nobody comes in by what was withdrawn. nginx says that in the name of the process.
-# Parameters: file with the master's pid, number of places for the site file, these, and how to
-# call nginx.
+# then nobody comes in by what was withdrawn. nginx says that in the name of the process. It stays
+# until the last websocket of a page is closed, unless it is ended.
+# Parameters: whether to end it, file with the master's pid, number of places for the site file,
+# these, and how to call nginx.
 _TAKE_OVER = f"""\
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
-pidfile=$1 count=$2 there=no
-shift 2
+end=$1 pidfile=$2 count=$3 there=no
+shift 3
 while [ "$count" -gt 0 ]; do
   if [ -e "$1" ]; then there=yes; fi
   shift
@@ -57,12 +58,13 @@ for pid in $before; do
     fi
     sleep 0.05
   done
+  if [ "$end" = yes ]; then kill -TERM "$pid" 2>/dev/null || :; fi
 done
 echo {TOOK_OVER}
 """
 
 
-def take_over(fleet: str, places: Places, *, own: bool) -> Command:
+def take_over(fleet: str, places: Places, *, own: bool, hang_up: bool = False) -> Command:
     """Return the command that checks all files of an nginx and lets it read them anew.
 
     It prints `TOOK_OVER`, or something else when nginx does not run or has no such site.
@@ -75,11 +77,14 @@ def take_over(fleet: str, places: Places, *, own: bool) -> Command:
         Directories of the door's host.
     own : bool
         Whether the nginx is the fleet's own.
+    hang_up : bool
+        Whether to end what goes on over the old files: websockets of open pages.
     """
+    end = "yes" if hang_up else "no"
     if own:
         prefix = f"{places.state}/door"
         argv = ("nginx", "-e", "stderr", "-p", prefix, "-c", f"{prefix}/nginx.conf")
-        return script(_TAKE_OVER, f"{prefix}/nginx.pid", "1", f"{prefix}/nginx.conf", *argv)
+        return script(_TAKE_OVER, end, f"{prefix}/nginx.pid", "1", f"{prefix}/nginx.conf", *argv)
     places_for_it = ("sites-available", "conf.d")
     sites = [f"/etc/nginx/{place}/dask-fleet.{fleet}.conf" for place in places_for_it]
-    return script(_TAKE_OVER, "/run/nginx.pid", "2", *sites, "nginx")
+    return script(_TAKE_OVER, end, "/run/nginx.pid", "2", *sites, "nginx")
