@@ -49,6 +49,13 @@ else
 	@$(MAKE) --no-print-directory test-vms
 endif
 
+.PHONY: test-door
+test-door: develop ## run every test of the door: nginx, login, browser, booted hosts (root)
+	@./scripts/debian.sh chromium nginx-light
+	@.venv/bin/python -m pytest tests/unit/test_door*.py tests/unit/spec/test_spec_door.py \
+	  tests/integration/test_door*.py
+	@$(MAKE) --no-print-directory test-vms TESTS="$(wildcard tests/vms/test_door*.py)"
+
 .PHONY: test-vms
 test-vms: develop ## run the tests on booted hosts (root)
 	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels

@@ -24,7 +24,7 @@ __all__ = ["Mirror", "ensure_base", "find_mirror", "locked"]
 SUITE = "bookworm"
 PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-venv,iproute2,iputils-ping,"
-    "nftables,ca-certificates,sudo,procps"
+    "nftables,ca-certificates,sudo,procps,nginx-light"
 )
 PASSWORD_LESS = "operator ALL=(ALL:ALL) NOPASSWD: ALL\n"  # noqa: S105  # a line for sudoers
 FILES = {
@@ -61,6 +61,8 @@ MASKED = (
 COMMANDS = (
     "useradd --create-home --uid 1000 --gid operator --shell /bin/bash operator",
     "systemctl enable systemd-networkd.service systemd-networkd-wait-online.service ssh.service",
+    # It is there, as on a host that is to have the door; what starts it is `up`.
+    "systemctl disable nginx.service",
     f"systemctl mask {' '.join(MASKED)}",
     "rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id",
     "install -d -m 700 /root/.ssh",

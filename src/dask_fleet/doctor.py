@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from dask_fleet.checks.door import door_findings
 from dask_fleet.checks.findings import (
     Answer,
     Dialled,
@@ -128,6 +129,7 @@ async def examine(fleet: Patient) -> Report:
     findings.extend(worker_findings(layout, asked.get(centre)))
     findings.extend(connection_findings(layout, rules, hosts))
     findings.extend(host_findings(layout, fleet.environment, hosts))
+    findings.extend(door_findings(layout, {one.host: one.seen for one in hosts}))
     rank = {"error": 0, "warning": 1, "note": 2}
     return Report(
         tuple(sorted(findings, key=lambda one: rank[one.severity])),

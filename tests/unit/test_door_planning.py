@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from dask_fleet.actions import RemoveDoor, UpdateDoor
+from dask_fleet.checks.door import door_findings
+from dask_fleet.checks.findings import CHECKS
 from dask_fleet.door import DOOR_NAME
 from dask_fleet.errors import UnreachableHostError
 from dask_fleet.firewall import contract, rows
@@ -220,3 +222,26 @@ def test_another_program_on_its_port_is_in_the_way_and_the_hosts_nginx_is_not():
     nginx = Holder(5, 5, "/", "nginx: master process /usr/sbin/nginx")
     assert foreign([held], {1: apache}, seen) == (held,)
     assert foreign([held], {1: nginx}, seen) == ()
+
+
+WARNED = [
+    (VMS, []),
+    (LOCAL, []),
+    (VMS.replace("tls: fleet", "tls: fleet, login: none"), ["sees all dashboards"]),
+    (VMS.replace("tls: fleet", "login: users"), ["passwords travel"]),
+]
+
+
+@pytest.mark.parametrize(("text", "faults"), WARNED)
+def test_the_doctor_warns_of_one_that_is_open_or_plain(text: str, faults: list[str]):
+    found = list(door_findings(layout_of(text), {}))
+    assert all(one.severity == "warning" and one.check in CHECKS for one in found)
+    assert [fault in one.fault for one, fault in zip(found, faults, strict=True)] == [True] * len(
+        faults
+    )
+
+
+def test_the_doctor_names_a_certificate_that_cannot_be_read():
+    seen = seen_of(target_of(), certificate="-----BEGIN CERTIFICATE-----")
+    (one,) = door_findings(layout_of(VMS), {"gate": seen})
+    assert (one.severity, one.fault) == ("error", "its certificate cannot be read")

@@ -36,6 +36,7 @@ CHECKS: Mapping[str, str] = {
     "names": "names resolve, and alike on every host",
     "distance": "the scheduler is near every host",
     "certificates": "certificates hold, and for a month at least",
+    "door": "only those come in at the door who may, and its certificate holds",
     "systemd": "systemd is there and well on every host that needs it",
 }
 """Every check, and what is true when it has found nothing."""

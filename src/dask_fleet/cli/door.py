@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def door_command(ctx: click.Context, file: Path | None, json_: bool, print_: boo
     elif json_:
         print_json(_value(door))
     else:
-        _text(door)
+        _text(declared, door)
 
 
 door_command.add_command(user_group)
@@ -92,11 +93,18 @@ def _value(door: Door) -> dict[str, object]:
     }
 
 
-def _text(door: Door) -> None:
+def _text(declared: Declared, door: Door) -> None:
     click.echo(click.style(door.url, bold=True))
     where = f"address {door.listen}" if door.listen else "every address"
     say(f"on {door.host}, port {door.port} of {where}", first=2, rest=4)
     say(f"certificate: {_CERTIFICATES[door.tls].format(certificate=door.certificate)}", first=2)
+    if door.tls == "acme":
+        from dask_fleet.assembly import places_on
+        from dask_fleet.proxy.door_files import certbot
+
+        host = declared.layout.hosts[door.host]
+        line = shlex.join(certbot(places_on(declared.layout.name, host), door))
+        say(f"once on {door.host}, after `dask fleet up`: {line}", first=2, rest=4)
     say(f"let in: {_LOGINS[door.login].format(forward_auth=door.forward_auth)}", first=2, rest=4)
     if door.allow:
         say(f"from: {', '.join(door.allow)}", first=2, rest=4)

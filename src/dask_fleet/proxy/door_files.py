@@ -15,6 +15,7 @@ __all__ = [
     "KEY",
     "MAIN",
     "SITE",
+    "START",
     "DoorFiles",
     "certbot",
     "door_directory",
@@ -26,7 +27,8 @@ SITE = "site.conf"
 CERTIFICATE = "certificate.pem"
 KEY = "key.pem"
 MAIN = "nginx.conf"
-"""What a door consists of; the last one where its nginx is the fleet's own."""
+START = "start.sh"
+"""What a door consists of; the last two where its nginx is the fleet's own."""
 
 CERTIFIED = "certified"
 """The command that certbot runs when it has fetched a certificate."""

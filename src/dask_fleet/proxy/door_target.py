@@ -10,12 +10,14 @@ from dask_fleet.proxy.door_files import (
     KEY,
     MAIN,
     SITE,
+    START,
     DoorFiles,
     door_directory,
     site_path,
 )
 from dask_fleet.proxy.nginx import site
 from dask_fleet.proxy.nginx_main import main_configuration
+from dask_fleet.proxy.own_nginx import START_TEXT
 from dask_fleet.target import DoorTarget, ManagedFile
 from dask_fleet.tls.certificates import CERTIFICATE_FILE, KEY_FILE
 
@@ -57,6 +59,7 @@ def door_target(
     if door.own:
         main = main_configuration(fleet, directory, f"{directory}/{SITE}")
         files.append((MAIN, ManagedFile(f"{directory}/{MAIN}", main.encode())))
+        files.append((START, ManagedFile(f"{directory}/{START}", START_TEXT.encode())))
     for name, given in ((CERTIFICATE, CERTIFICATE_FILE), (KEY, KEY_FILE)):
         if given in credentials:
             content = credentials[given]

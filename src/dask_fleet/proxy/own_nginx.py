@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.command import Command, script
 from dask_fleet.installing import archive
-from dask_fleet.proxy.door_files import CERTIFICATE, KEY, MAIN, SITE, door_directory
+from dask_fleet.proxy.door_files import CERTIFICATE, KEY, MAIN, SITE, START, door_directory
 
 if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.target import DoorTarget
 
-__all__ = ["OwnNginx", "own_command"]
+__all__ = ["START_TEXT", "OwnNginx", "own_command"]
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where nginx is looked for: it is a program of administrators, and not on everybody's path."""
@@ -31,7 +31,7 @@ rm -rf "$own/.new"
 mkdir "$own/.new"
 tar -xpf - -C "$own/.new"
 if [ ! -e "$own/.new/.whole" ]; then echo "the input broke off" >&2; exit 1; fi
-files="{SITE} {MAIN} {CERTIFICATE} {KEY}"
+files="{SITE} {MAIN} {START} {CERTIFICATE} {KEY}"
 if [ ! -d "$own/.old" ]; then
   mkdir "$own/.old.new"
   for file in $files; do
@@ -64,14 +64,31 @@ master=$(cat "$own/nginx.pid" 2>/dev/null || :)
 if [ -n "$master" ] && tr '\\0' '\\n' <"/proc/$master/cmdline" 2>/dev/null | grep -qF "$own/"; then
   kill -HUP "$master"
 fi
-(cd "$own/.new" && sha256sum *.conf *.pem 2>/dev/null) >"$own/.loaded" || :
+(cd "$own/.new" && sha256sum *) >"$own/.loaded" || :
 mv -f "$own/.loaded" "$own/loaded"
 rm -rf "$own/.old" "$own/.new"
 """
 
+# Workers of a master that was killed live on and keep the port. They are of its process group, and
+# its pid is in the file that it had no time to remove.
+START_TEXT = f"""\
+PATH={PATH}
+own=$1
+if [ -s "$own/nginx.pid" ] && read -r old <"$own/nginx.pid" && [ ! -e "/proc/$old" ]; then
+  for stat in /proc/[0-9]*/stat; do
+    {{ read -r line <"$stat"; }} 2>/dev/null || continue
+    case $line in *" (nginx) "*) ;; *) continue ;; esac
+    pid=${{line%% *}}
+    set -- ${{line##*) }}
+    if [ "$3" = "$old" ]; then kill -KILL "$pid"; fi
+  done
+fi
+exec nginx -e stderr -p "$own" -c "$own/{MAIN}"
+"""
+
 _LOOK = f"""\
 own={{own}} wanted={{wanted}}
-for name in {SITE} {MAIN} {CERTIFICATE} {KEY}; do
+for name in {SITE} {MAIN} {START} {CERTIFICATE} {KEY}; do
   if [ -f "$own/$name" ]; then wanted=yes; echo "file $name $(sha256sum <"$own/$name")"; fi
 done
 if [ -f "$own/loaded" ]; then sed 's/^/loaded /' "$own/loaded"; fi
@@ -110,4 +127,4 @@ class OwnNginx:
 def own_command(places: Places) -> tuple[str, ...]:
     """Return what the runtime is to run."""
     own = door_directory(places)
-    return ("env", f"PATH={PATH}", "nginx", "-e", "stderr", "-p", own, "-c", f"{own}/{MAIN}")
+    return ("sh", f"{own}/{START}", own)

@@ -140,7 +140,7 @@ until listens; do
   fi
   sleep 0.05
 done
-(cd "$own/.new" && sha256sum *.conf *.pem 2>/dev/null) >"$own/.loaded" || :
+(cd "$own/.new" && sha256sum *) >"$own/.loaded" || :
 mv -f "$own/.loaded" "$own/loaded"
 rm -rf "$own/.old" "$own/.new"
 """

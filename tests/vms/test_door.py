@@ -1,0 +1,151 @@
+"""The door on booted hosts, in their own nginx: on the host of the scheduler, and on another."""
+
+from __future__ import annotations
+
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from lab import Host, Lab
+
+from dask_fleet.tls.authority import Authority, authority_directory
+from tests.vms.operator import FLEET, WORKERS, Operator, eventually
+
+ON_THE_SCHEDULERS_HOST = FLEET + "door: {login: none}\n"
+ON_ITS_OWN = (
+    FLEET.replace('["dask-worker-[0001-0004]"]', '["dask-worker-[0001-0003]"]')
+    + "door: {host: dask-worker-0004, tls: fleet, login: none}\n"
+)
+SITE = "/etc/nginx/sites-available/dask-fleet.sst.conf"
+FOREIGN = "server { listen 10.77.0.11:8080; location / { return 200 'not of the fleet'; } }"
+SCHEDULER, GATE = "http://10.77.0.11", "https://10.77.0.15"
+
+
+def ask(url: str, ca: str | None = None) -> tuple[int, str]:
+    """Return status and text of an answer; 0 when there is none."""
+    context = ssl.create_default_context(cafile=ca) if ca else None
+    try:
+        with urllib.request.urlopen(url, timeout=15, context=context) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def digest(host: Host, path: str) -> str:
+    return host.run(["sha256sum", path]).stdout.split()[0]
+
+
+@pytest.fixture(scope="module")
+def behind(lab: Lab, operator: Operator) -> Iterator[Operator]:
+    """A fleet with a door on the scheduler's host, whose nginx has a site of somebody else."""
+    lab.scheduler.run(["tee", "/etc/nginx/conf.d/other.conf"], text=FOREIGN)
+    operator.write(ON_THE_SCHEDULERS_HOST)
+    operator.call("up", "--yes")
+    yield operator
+    operator.call("down", "--yes", status=None)
+    lab.scheduler.run("rm -f /etc/nginx/conf.d/other.conf && systemctl disable --now nginx")
+    operator.write()
+
+
+def test_all_dashboards_are_behind_one_address(lab: Lab, behind: Operator):
+    paths = ["/status", "/metrics", *(f"/w/{name}/health" for name in WORKERS)]
+    paths += [f"/proxy/90{n}2/10.77.0.{11 + n}/health" for n in (1, 2, 3, 4)]
+    assert {path: ask(SCHEDULER + path)[0] for path in paths} == dict.fromkeys(paths, 200)
+    for path in ("/proxy/22/10.77.0.12/", "/proxy/9010/10.77.0.12/", "/w/dask-worker-0009/health"):
+        assert ask(SCHEDULER + path)[0] == 404
+    assert behind.plan()["empty"]
+    assert "nothing to do" in behind.call("up", "--yes").stdout
+    row = behind.rows()["dask-door"]
+    assert (row["state"], row["host"], row["unit"]) == ("running", "dask-scheduler", "nginx")
+    assert lab.scheduler.run("systemctl is-enabled nginx").stdout.strip() == "enabled"
+
+
+def test_other_sites_stay_as_they_are(lab: Lab, behind: Operator):
+    host, other = lab.scheduler, "http://10.77.0.11:8080/"
+    kept = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/other.conf"]
+    before = [digest(host, path) for path in kept]
+    assert ask(other) == (200, "not of the fleet")
+    behind.write(ON_THE_SCHEDULERS_HOST.replace("login: none", "login: none, listen: 81"))
+    behind.call("up", "--yes")
+    assert ask("http://10.77.0.11:81/health")[0] == 200
+    assert ask(other) == (200, "not of the fleet")
+    behind.write(ON_THE_SCHEDULERS_HOST)
+    behind.call("up", "--yes")
+    assert [digest(host, path) for path in kept] == before
+
+
+def test_drift_is_mended_and_a_file_that_nginx_refuses_is_rolled_back(lab: Lab, behind: Operator):
+    host = lab.scheduler
+    right = digest(host, SITE)
+    for drift, why in (
+        (f"echo '# edited' >>{SITE}", "its files were edited by hand"),
+        ("rm /etc/nginx/sites-enabled/dask-fleet.sst.conf", "the link"),
+        ("systemctl stop nginx", "nginx is inactive"),
+        ("systemctl disable nginx", "would not start at boot"),
+    ):
+        host.run(drift)
+        (change,) = behind.plan()["changes"]
+        assert why in change["reason"]
+        behind.call("up", "--yes")
+        assert behind.plan()["empty"]
+        assert (digest(host, SITE), ask(SCHEDULER + "/health")[0]) == (right, 200)
+    host.run(["tee", "/etc/nginx/conf.d/broken.conf"], text="nonsense;\n")
+    behind.write(ON_THE_SCHEDULERS_HOST.replace("login: none", "login: none, listen: 81"))
+    said = behind.call("up", "--yes", status=9).stderr
+    assert "nginx does not take it; the door is as it was before" in said
+    assert "broken.conf" in said
+    assert (digest(host, SITE), ask(SCHEDULER + "/health")[0]) == (right, 200)
+    host.run("rm /etc/nginx/conf.d/broken.conf")
+    behind.write(ON_THE_SCHEDULERS_HOST)
+    behind.call("up", "--yes")
+    assert behind.plan()["empty"]
+
+
+def test_a_worker_that_is_away_has_a_page_and_comes_back(lab: Lab, behind: Operator):
+    page = f"{SCHEDULER}/w/dask-worker-0001/health"
+    lab.workers[0].reboot()
+    seen: set[int] = set()
+
+    def back() -> bool:
+        status, text = ask(page)
+        seen.add(status)
+        assert status in (200, 503)
+        assert status == 200 or "dask-worker-0001 is away" in text
+        return status == 200
+
+    eventually("the worker is behind the door again", back, 60)
+    assert ask(f"{SCHEDULER}/w/dask-worker-0002/health")[0] == 200
+    eventually("nothing is to be done", lambda: behind.plan()["empty"], 60)
+
+
+def test_a_door_on_a_host_of_its_own_with_a_certificate_of_the_fleet(lab: Lab, behind: Operator):
+    behind.write(ON_ITS_OWN)
+    behind.call("up", "--yes")
+    folder = authority_directory(behind.folder / "data" / "dask-fleet", "sst")
+    assert Authority(folder, "sst").is_there
+    ca = str(folder / "ca.pem")
+    paths = ["/status", *(f"/w/{name}/health" for name in WORKERS[:3])]
+    assert {path: ask(GATE + path, ca)[0] for path in paths} == dict.fromkeys(paths, 200)
+    assert ask(GATE + "/w/dask-worker-0004/health", ca)[0] == 404
+    assert "its certificate holds until" in behind.call("status").stdout
+    assert behind.plan()["empty"]
+    # The old one is gone from the scheduler's host, the site of somebody else is not.
+    assert ask(SCHEDULER + "/health")[0] in (0, 404)
+    assert ask("http://10.77.0.11:8080/") == (200, "not of the fleet")
+    gate = lab.workers[3]
+    key = "/var/lib/dask-fleet/fleets/sst/door/key.pem"
+    assert gate.run(["stat", "-c", "%U %a", key]).stdout.split() == ["root", "600"]
+    began = time.monotonic()
+    gate.reboot()
+    eventually("the door is open again", lambda: ask(GATE + "/health", ca)[0] == 200, 60)
+    assert time.monotonic() - began < 60
+    behind.call("down", "--yes")
+    assert ask(GATE + "/health", ca)[0] in (0, 404)
+    assert (
+        gate.run(f"ls {SITE} /var/lib/dask-fleet/fleets/sst 2>&1 || :").stdout.count("No such") == 2
+    )
