@@ -40,6 +40,11 @@ if [ "$(wc -l <"$1")" -gt {2 * _KEPT} ]; then
   tail -n {_KEPT} "$1" >"$1.new"
   mv "$1.new" "$1"
 fi
+# The console shows it, and runs as the user of the units; before the first `up` there is none.
+if [ -n "$3" ] && group=$(id -gn "$3" 2>/dev/null); then
+  chgrp "$group" "$1"
+  chmod 640 "$1"
+fi
 """
 
 
@@ -129,10 +134,11 @@ class History:
     def __init__(self, access: HostAccess) -> None:
         self._transport = access.transport
         self._path = access.places.history
+        self._reader = access.runtime.reader
 
     async def write(self, line: str) -> None:
         """Append a line."""
-        words = ("sh", "-c", _APPEND, "history", self._path, line)
+        words = ("sh", "-c", _APPEND, "history", self._path, line, self._reader)
         await self._transport.run(Command(words, title="write the history"))
 
     async def read(self) -> tuple[Change, ...]:

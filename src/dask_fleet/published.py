@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dask_fleet.firewall import contract, rows, value
+from dask_fleet.firewall import CLIENTS, OPERATOR, contract, numbers, ranges, rows, value
 from dask_fleet.layout import Worker
 from dask_fleet.proxy.door_files import DoorFiles
 from dask_fleet.spec.expand import expand_hosts
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dask_fleet.places import Places
     from dask_fleet.spec.model import Spec
 
-__all__ = ["INVENTORY", "VERSION", "declared_versions", "published"]
+__all__ = ["ENDS", "INVENTORY", "VERSION", "declared_versions", "published"]
 
 INVENTORY = "inventory.json"
 """Name of the file among what is deployed."""
@@ -40,6 +40,25 @@ _COMPARED = (
     *("numpy", "pandas", "lz4", "xcube-core"),
 )
 """Packages whose versions processes tell (``distributed.versions``), and xcube's."""
+
+ENDS: Mapping[str, tuple[str, str, str]] = {
+    "clients send work": (CLIENTS, "scheduler", "work"),
+    "people look at the scheduler's dashboard": (CLIENTS, "scheduler", "dashboard, console"),
+    "workers and nannies register": ("workers", "scheduler", "registration, work"),
+    "workers fetch data from each other": ("workers", "workers", "data between workers"),
+    "the scheduler moves and gathers data": ("scheduler", "workers", "data"),
+    "the scheduler restarts workers": ("scheduler", "workers", "nannies"),
+    "a worker tells its own nanny that it closes": ("workers", "workers", "own nanny"),
+    "the scheduler host shows dashboards of workers": ("scheduler", "workers", "dashboards"),
+    "people follow links to dashboards of workers": (CLIENTS, "workers", "dashboards (optional)"),
+    "dask fleet reaches the host": (OPERATOR, "hosts", "SSH"),
+    "dask fleet reaches the host by a jump": (OPERATOR, "hosts", "SSH by a jump"),
+}
+"""Who reaches whom by the purposes of the contract, and its label: where a drawing has an arrow.
+Hosts alone do not tell, for scheduler and workers may be on one."""
+
+_MOST_PORTS = 3
+"""Ports and ranges that an arrow shows."""
 
 _EXACT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*===?\s*([^\s;,\\]+)")
 
@@ -93,7 +112,7 @@ def published(
         "processes": [
             _process(unit.name, process) for unit in layout.units for process in unit.processes
         ],
-        "contract": {**value(layout, rules), "rows": _rows(rules)},
+        "contract": {**value(layout, rules), "rows": _rows(rules), "lanes": _lanes(rules)},
         "certificates": [
             {"host": host, "not_after": read_certificate(pem).not_after.isoformat()}
             for host, files in credentials.items()
@@ -154,6 +173,33 @@ def _process(unit: str, process: Scheduler | Worker) -> dict[str, object]:
         "address": process.contact,
         "ports": dict(process.ports),
     }
+
+
+def _lanes(rules: Sequence[Rule]) -> list[dict[str, object]]:
+    """Return the arrows of a drawing: each purpose once, with its ports."""
+    by_purpose: dict[str, list[Rule]] = {}
+    for rule in rules:
+        by_purpose.setdefault(rule.purpose, []).append(rule)
+    lanes: list[dict[str, object]] = []
+    for purpose, alike in by_purpose.items():
+        source, target, label = ENDS[purpose]
+        every = (pair for rule in alike for pair in rule.ports)
+        shown = numbers(ranges(port for low, high in every for port in range(low, high + 1)))
+        if len(shown) > _MOST_PORTS:
+            shown = [*shown[: _MOST_PORTS - 1], "…", shown[-1]]
+        lanes.append(
+            {
+                "from": source,
+                "to": target,
+                "ports": " ".join(shown),
+                "label": label,
+                "use": alike[0].use,
+                "why": purpose,
+                "optional": all(rule.optional for rule in alike),
+                "same_host": alike[0].own,
+            }
+        )
+    return lanes
 
 
 def _rows(rules: Sequence[Rule]) -> list[dict[str, str]]:

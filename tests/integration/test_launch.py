@@ -896,7 +896,7 @@ sys.path.insert(0, {str(LAUNCH.parent)!r})
 import dask.config, fleet_redirect
 from types import SimpleNamespace as N
 handler = N(scheduler=N(workers={{1: N(host="::1", services={{"dashboard": 9012}})}}))
-ask = lambda host: fleet_redirect.DashboardRedirect.worker_dashboard(handler, host, "9012")
+ask = lambda host: fleet_redirect.DashboardRedirect.target(handler, f"9012/{{host}}/")[0]
 assert ask("::1") == "http://[::1]:9012", ask("::1")
 assert ask("[::1]") is None
 with dask.config.set({{"distributed.scheduler.dashboard.tls.cert": "/c.pem"}}):

@@ -28,7 +28,7 @@ def test_a_wheel_holds_all_that_is_run_on_hosts_and_every_lock(wheel: Path) -> N
     source = REPOSITORY / "src"
     wanted = {
         str(path.relative_to(source))
-        for pattern in ("**/*.py", "**/*.lock", "py.typed")
+        for pattern in ("**/*.py", "**/*.lock", "host/fleet_console/assets/*", "py.typed")
         for path in (source / "dask_fleet").glob(pattern)
     }
     with zipfile.ZipFile(wheel) as archive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import subprocess
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from dask_fleet.history import Change, Entry, History, recorded
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
 from dask_fleet.planner import plan_down
+from dask_fleet.runtimes.base import Runtime
+from dask_fleet.runtimes.systemd import SystemdRuntime
 from dask_fleet.transports.base import Transport
 from tests.unit.simulator import HOST, RUNTIME, up
 
@@ -44,10 +47,10 @@ class Shell:
 class Host:
     """A host's history in a folder of the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runtime: Runtime = RUNTIME) -> None:
         self.shell = Shell()
         places = Places.below(str(folder), str(folder), "sst")
-        self.access = HostAccess(cast("Transport", self.shell), RUNTIME, places)
+        self.access = HostAccess(cast("Transport", self.shell), runtime, places)
         self.path = Path(places.history)
 
     def write(self, *lines: str) -> None:
@@ -232,3 +235,20 @@ def test_a_history_that_cannot_be_written_is_not_passed_over_in_silence(host: Ho
     host.shell.full = True
     with pytest.raises(CommandFailedError, match="write the history"):
         host.record(entry())
+
+
+@pytest.mark.parametrize(
+    ("runtime", "mode"),
+    [
+        (RUNTIME, 0o600),
+        (SystemdRuntime("sst", getpass.getuser()), 0o640),
+        # Before the first `up` the user is not there.
+        (SystemdRuntime("sst", "nobody-has-this-name"), 0o600),
+    ],
+    ids=["the operator's own", "of another user", "of a user to come"],
+)
+def test_who_units_run_as_may_read_it(runtime: Runtime, mode: int, tmp_path: Path):
+    host = Host(tmp_path, runtime)
+    host.write(entry().line("begun"), entry().line("done", 1))
+    assert host.path.stat().st_mode & 0o777 == mode
+    assert len(host.read()) == 1

@@ -182,9 +182,9 @@ def doctor_command(file: Path | None, accept_new: bool, json_: bool) -> None:
     scheduler takes is told always; --json has `seconds_to_scheduler` of every host.
 
     It may be run before the first `up`, with --accept-new on hosts that were never reached before,
-    and at any time after it. Nothing is installed, changed or
-    left behind; the hosts need python3 (3.8 or later). Do not run `up` at the same moment: it
-    would find the probe on its ports.
+    and at any time after it. Nothing is installed or changed; the hosts need python3 (3.8 or
+    later). Do not run `up` at the same moment: it would find the probe on its ports. While the
+    fleet is there, what was found is kept on the scheduler's host, where its console shows it.
 
     Where more than 64 hosts are to reach each other, each dials the 64 that follow it in
     fleet.yaml, so that every host is dialled by as many: a fault of one host or one port is found,
@@ -192,16 +192,30 @@ def doctor_command(file: Path | None, accept_new: bool, json_: bool) -> None:
 
     Ends with 11 if it has found an error, with 0 if there are only warnings and notes.
     """
-    from dask_fleet.doctor import examine
-
     fleet = load_fleet(file, accept_new=accept_new)
-    report = run(fleet, examine(fleet))
+    report = run(fleet, _examined(fleet))
     if json_:
         _doctor_json(fleet, report)
     else:
         _doctor_text(fleet, report)
     if any(one.severity == "error" for one in report.findings):
         sys.exit(FindingsError.exit_code)
+
+
+async def _examined(fleet: Fleet) -> Report:
+    from dask_fleet.diagnosis import keep
+    from dask_fleet.doctor import examine
+
+    report = await examine(fleet)
+    silent = {one.place for one in report.findings if one.check == "hosts"}
+    if fleet.layout.scheduler.host not in silent:
+        try:
+            await keep(fleet.scheduler_access, report.findings)
+        except FleetError as error:
+            # Such as a disk without room, which is what people call the doctor for.
+            said = error.message.splitlines()[-1]
+            click.echo(f"note: the console cannot show what was found: {said}", err=True)
+    return report
 
 
 def _passed(fleet: Fleet, findings: Sequence[Finding]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import resource
+from pathlib import Path
 from typing import Any
 
 import fleet_dask
@@ -19,10 +20,15 @@ __all__ = ["run"]
 CLOSE_TIMEOUT = 10.0
 
 
-def redirect_routes(routes: list[str]) -> list[str]:
-    """Put the redirect to workers' dashboards in the place of Dask's open proxy."""
+#: What `dask fleet up` tells the console, beside the directory of the launcher.
+INVENTORY = Path(__file__).resolve().parent.parent / "inventory.json"
+
+
+def own_routes(routes: list[str]) -> list[str]:
+    """Put the redirect to workers in the place of Dask's open proxy, and add the console."""
     replaced = ["fleet_redirect" if r == "distributed.http.proxy" else r for r in routes]
-    return replaced if "fleet_redirect" in replaced else [*replaced, "fleet_redirect"]
+    ours = [one for one in ("fleet_redirect", "fleet_console") if one not in replaced]
+    return [*replaced, *ours]
 
 
 def run(unit: SchedulerUnit, labels: Labels) -> int:
@@ -38,7 +44,7 @@ def run(unit: SchedulerUnit, labels: Labels) -> int:
     import dask.config
 
     routes = dask.config.get("distributed.scheduler.http.routes")
-    dask.config.set({"distributed.scheduler.http.routes": redirect_routes(routes)})
+    dask.config.set({"distributed.scheduler.http.routes": own_routes(routes)})
     import_modules(unit.preload)
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -57,6 +63,7 @@ def run(unit: SchedulerUnit, labels: Labels) -> int:
 
 async def _run(unit: SchedulerUnit, labels: Labels) -> int:
     from distributed import Scheduler
+    from fleet_console import Console
     from fleet_dashboard import SCHEDULER_PAGES, ExactDashboard
     from fleet_tls import FleetSecurity, keep_current
 
@@ -79,7 +86,15 @@ async def _run(unit: SchedulerUnit, labels: Labels) -> int:
             dashboard=False,
             dashboard_address=host_port(unit.listen, unit.dashboard_port),
         )
+        console = Console(
+            scheduler,
+            name=unit.name,
+            inventory=str(INVENTORY),
+            run_directory=unit.run_directory,
+        )
+        scheduler.console = console
         await scheduler
+        console.start()
         keep_current(security)
         fleet_dask.collect_garbage_again()
         ports = {"port": unit.port, "dashboard_port": unit.dashboard_port}

@@ -15,6 +15,7 @@ import fleet_labels
 import fleet_process
 import fleet_status
 import fleet_tls
+import fleet_vitals
 from distributed import Worker
 
 __all__ = ["FleetWorker", "open_worker"]
@@ -86,7 +87,7 @@ def open_worker(
     if dask.config.get("distributed.worker.multiprocessing-method") == "forkserver":
         fleet_process.import_modules(tuple(m for m in preload_modules if m not in sys.modules))
     fleet_status.write_record(run_directory, label, **record)
-    return FleetWorker(**worker_options)
+    return FleetWorker(**worker_options, **fleet_vitals.worker_options())
 
 
 def _seed_numpy() -> None:
