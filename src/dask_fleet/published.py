@@ -51,6 +51,9 @@ ENDS: Mapping[str, tuple[str, str, str]] = {
     "a worker tells its own nanny that it closes": ("workers", "workers", "own nanny"),
     "the scheduler host shows dashboards of workers": ("scheduler", "workers", "dashboards"),
     "people follow links to dashboards of workers": (CLIENTS, "workers", "dashboards (optional)"),
+    "people and programs see all dashboards through the door": (CLIENTS, "door", "all pages"),
+    "the door shows the scheduler's dashboard": ("door", "scheduler", "dashboard"),
+    "the door shows dashboards of workers": ("door", "workers", "dashboards"),
     "dask fleet reaches the host": (OPERATOR, "hosts", "SSH"),
     "dask fleet reaches the host by a jump": (OPERATOR, "hosts", "SSH by a jump"),
 }

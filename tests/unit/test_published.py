@@ -84,6 +84,22 @@ def test_the_contract_for_programs_and_for_people():
     } in contract["rows"]
 
 
+@pytest.mark.parametrize("door", ["", "door: {}\n", "door: {host: node-1}\n"])
+def test_every_purpose_of_the_contract_is_an_arrow_of_the_drawing(door: str):
+    contract = told(SPEC + door)["contract"]
+    purposes = {rule["purpose"] for rule in contract["rules"]}
+    lanes = {lane["why"]: (lane["from"], lane["to"]) for lane in contract["lanes"]}
+    assert set(lanes) == purposes
+    assert (("clients", "door") in lanes.values()) == bool(door)
+
+
+def test_an_arrow_shows_few_ports():
+    spec = SPEC.replace("per_host: 1", "per_host: 5")
+    lanes = {lane["why"]: lane["ports"] for lane in told(spec)["contract"]["lanes"]}
+    assert lanes["workers fetch data from each other"] == "9010 9020 … 9050"
+    assert lanes["clients send work"] == "8786"
+
+
 def test_the_port_of_ssh_is_the_declared_one():
     spec = SPEC.replace("80.1.2.3}", "80.1.2.3, ssh: {port: 2222}}")
     ports = [rule["ports"] for rule in told(spec)["contract"]["rules"] if rule["use"] == "ssh"]

@@ -93,18 +93,15 @@ class Console:
             self._callbacks.append(callback)
 
     def touch(self) -> None:
-        """Write the time into a file that a door may show when the scheduler is gone.
-
-        Its length is always the same and it is written in place, so whoever reads it finds it
-        whole.
-        """
-        text = time.strftime("%Y-%m-%d %H:%M:%S UTC\n", time.gmtime())
-        path = Path(self.run_directory) / f"{self.name}.alive"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            os.pwrite(handle, text.encode(), 0)
-        finally:
-            os.close(handle)
+        """Write the time where a door finds it that shows since when the scheduler is gone."""
+        paths = [Path(self.run_directory) / f"{self.name}.alive"]
+        door = self.declared().door
+        if door and door.get("seen"):
+            paths.append(Path(door["seen"]))
+        for path in paths:
+            # The door's own directory is there when the door is, and not ours to make.
+            if os.access(path.parent, os.W_OK):
+                _write_time(path)
 
     def measure(self) -> None:
         """Note the sums over all workers, for the charts."""
@@ -160,7 +157,8 @@ class Console:
             "fleet": inventory.fleet,
             "client": inventory.client,
             "tls": inventory.tls,
-            "door": inventory.door,
+            "door": inventory.door
+            and {key: inventory.door.get(key, "") for key in ("url", "host", "login", "tls")},
             "environment": {
                 key: inventory.environment.get(key, "") for key in ("name", "digest", "python")
             },
@@ -188,3 +186,13 @@ def _release(history: tuple[dict[str, Any], ...]) -> dict[str, Any] | None:
     ended = (one for one in history if one["result"] == "done" and one["what"] != "down")
     done = next(ended, None)
     return {key: done[key] for key in keys} if done else None
+
+
+def _write_time(path: Path) -> None:
+    """Write the time in place; it is always as long, so whoever reads it finds it whole."""
+    text = time.strftime("%Y-%m-%d %H:%M:%S UTC\n", time.gmtime())
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.pwrite(handle, text.encode(), 0)
+    finally:
+        os.close(handle)

@@ -108,14 +108,17 @@ def wide(lanes: Sequence[Row], hosts: Sequence[Row], rows: Sequence[Row], door: 
     sheet.node(0, top, 150, tallness, "Clients", "notebooks, programs,", "browsers")
     if door:
         sheet.node(225, top + 6, 150, 62, "Door", door["url"].partition("://")[2])
-        for lane in [*_between(lanes, "clients", "door"), *_between(lanes, "door", "scheduler")]:
-            first = lane["from"] == "clients"
-            start, end = (150.0, 225.0) if first else (375.0, at_scheduler)
+        for start, end, through in (
+            (150.0, 225.0, _between(lanes, "clients", "door")),
+            # On one host they talk without a firewall between them.
+            (375.0, at_scheduler, _between(lanes, "door", "scheduler")),
+        ):
             sheet.arrow((start, top + 38), (end - 2, top + 38))
-            sheet.text((start + end) / 2, top + 31, lane["ports"], "ports", "middle")
+            ports = " ".join(lane["ports"] for lane in through)
+            sheet.text((start + end) / 2, top + 31, ports, "ports", "middle")
     for number, lane in enumerate(into):
         y = top + 36 + 48 * (number + bool(door))
-        sheet.arrow((ends[0], y), (ends[1] - 2, y))
+        sheet.arrow((ends[0], y), (ends[1] - 2, y), optional=lane["optional"])
         sheet.label(sum(ends) / 2, y, lane)
     ends = (at_scheduler + 180, zone_x)
     for number, lane in enumerate([*back, *towards]):
