@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,12 +115,23 @@ def test_cut_and_heal(lab: Lab, listener: Host, worker: Host) -> None:
     assert worker.answers
 
 
-def test_stopped_sshd(worker: Host) -> None:
-    worker.stop_sshd()
+def test_stopped_sshd(lab: Lab, worker: Host) -> None:
+    nap = "86397"
+    session = subprocess.Popen(lab.home.ssh(worker.name, "sleep", nap), env=lab.environment())
+    napping = ["pgrep", "-f", f"^sleep {nap}"]
     try:
+        wait_for("a session", lambda: not worker.run(napping, check=False).returncode, 10)
+        worker.stop_sshd()
         assert "refused" in worker.ssh("true", check=False).stderr
+        assert session.poll() is None
+        worker.stop_sshd(sessions=True)
+        assert session.wait(timeout=10) == 255
+        assert not worker.run(napping, check=False).returncode  # as when sshd crashes
     finally:
+        session.kill()
+        session.wait()
         worker.start_sshd()
+        worker.run(["pkill", "-f", f"^sleep {nap}"], check=False)
     assert worker.answers
 
 
