@@ -100,6 +100,12 @@ bench-vms: develop ## measure a fleet of VMs against SSHCluster and Ansible, and
 	  .venv/bin/python -m benchmarks.vms
 	@.venv/bin/python scripts/figures.py
 
+.PHONY: bench-door
+bench-door: develop ## measure the door against no door and against jupyter-server-proxy
+	@./scripts/debian.sh nginx-light wrk
+	@.venv/bin/python -m benchmarks.door
+	@.venv/bin/python scripts/figures.py
+
 .PHONY: lock
 lock: develop ## find the newest versions again: uv.lock and the xcube environment
 	@$(UV) lock --upgrade

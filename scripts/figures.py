@@ -13,7 +13,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
 RESULTS = REPOSITORY / "benchmarks" / "results" / "latest.json"
-VMS = RESULTS.with_name("vms.json")
+VMS, DOOR = RESULTS.with_name("vms.json"), RESULTS.with_name("door.json")
 BEGIN, END = "<!-- figures: scripts/figures.py -->\n", "<!-- end of figures -->\n"
 
 ROWS = (
@@ -83,22 +83,16 @@ def render() -> str:
         for one in results["suites"]["noop"]["measures"]
         if one["subject"] == "dask-fleet up --yes"
     )
-    lines += ["", f"A second `up` with nothing to do takes {noop:.2f} s.", *_vms()]
+    lines += ["", f"A second `up` with nothing to do takes {noop:.2f} s.", *_vms(), *_door()]
     return "\n".join(lines) + "\n"
 
 
 def _vms() -> list[str]:
     """Return what was measured on booted and on simulated hosts."""
     results: dict[str, Any] = json.loads(VMS.read_text(encoding="utf-8"))
-    suites: dict[str, Any] = results["suites"]
 
     def of(suite: str, measure: str, subject: str) -> float:
-        (found,) = (
-            one["median"]
-            for one in suites[suite]["measures"]
-            if (one["measure"], one["subject"]) == (measure, subject)
-        )
-        return found
+        return _median(results, suite, measure, subject)
 
     start = {
         name: of("vms start", "all workers registered", name)
@@ -121,6 +115,38 @@ def _vms() -> list[str]:
         f"On {largest}, simulated on the same CPUs, it takes {up:.1f} s and {memory:.0f} MB, and"
         f" `status` {status:.1f} s.",
     ]
+
+
+def _door() -> list[str]:
+    """Return what was measured of the door; nothing until it has been."""
+    if not DOOR.exists():
+        return []
+    results: dict[str, Any] = json.loads(DOOR.read_text(encoding="utf-8"))
+
+    def rate(path: str, way: str) -> str:
+        seconds = _median(results, "door requests", f"{path}, 1,000 requests", way)
+        return f"{1000 / seconds:,.0f}"
+
+    routes = _median(results, "door routes", "all of it", "1,000 workers")
+    ways = ("direct", "door", "door, TLS and token", "jupyter-server-proxy")
+    health, metrics = ([rate(path, way) for way in ways] for path in ("/health", "/metrics"))
+    return [
+        "",
+        "Requests a second that one worker answers, straight, through the door, through the door"
+        " with TLS and a token, and through jupyter-server-proxy:",
+        f"its health {', '.join(health[:-1])} and {health[-1]}; its metrics"
+        f" {', '.join(metrics[:-1])} and {metrics[-1]}.",
+        f"The routes to 1,000 workers are written, checked and loaded by nginx in {routes:.2f} s.",
+    ]
+
+
+def _median(results: dict[str, Any], suite: str, measure: str, subject: str) -> float:
+    (found,) = (
+        one["median"]
+        for one in results["suites"][suite]["measures"]
+        if (one["measure"], one["subject"]) == (measure, subject)
+    )
+    return found
 
 
 def written(text: str) -> str:

@@ -1,0 +1,48 @@
+"""A worker's health and metrics, straight, through the door, and through jupyter-server-proxy."""
+
+from __future__ import annotations
+
+from benchmarks.door_fleets import WORKER, Behind, Peer, requests
+from benchmarks.figures import Figures
+from benchmarks.machine import Bench, load_average
+
+__all__ = ["measure"]
+
+PATHS = ("/health", "/metrics")
+DIRECT, DOOR, SECURE, PROXY = "direct", "door", "door, TLS and token", "jupyter-server-proxy"
+
+AT_LEAST = 0.95
+"""Of the requests that are answered straight, so many have to be answered through the door."""
+FASTER = 5
+"""So many times as many as through jupyter-server-proxy."""
+
+
+def measure(
+    bench: Bench, plain: Behind, secure: Behind, peer: Peer, rounds: int, seconds: int
+) -> Figures:
+    """Ask by each way in turn, round by round, for so many seconds each."""
+    figures = Figures("door requests", "seconds for 1,000 requests to a worker, 8 at a time")
+    for number in range(-1 if rounds > 1 else 0, rounds):
+        load = load_average()
+        for path in PATHS:
+            ways = {
+                DIRECT: (f"{plain.direct}{path}", ""),
+                DOOR: (f"{plain.url}/w/{WORKER}{path}", ""),
+                SECURE: (f"{secure.url}/w/{WORKER}{path}", secure.token),
+                PROXY: (f"{peer.url}{path}", ""),
+            }
+            for subject, (url, token) in ways.items():
+                rate = requests(bench, url, seconds, token)
+                if number < 0:
+                    continue
+                figures.add(f"{path}, 1,000 requests", subject, 1000 / rate.per_second)
+                figures.add(f"{path}, half within", subject, rate.median, "ms")
+                figures.add(f"{path}, 99 % within", subject, rate.slowest, "ms")
+        if number >= 0:
+            figures.loads.append(load)
+    for path in PATHS:
+        measure_ = f"{path}, 1,000 requests"
+        figures.ratio(measure_, DOOR, DIRECT, 1 / AT_LEAST)
+        figures.ratio(measure_, SECURE, DIRECT)
+        figures.ratio(measure_, DOOR, PROXY, 1 / FASTER if path == "/health" else None)
+    return figures
