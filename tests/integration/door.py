@@ -123,7 +123,10 @@ def opened(
     *,
     certificate: tuple[bytes, bytes] = (b"", b""),
 ) -> Iterator[Path]:
-    """Run nginx with the site of a fleet, where `up` puts it; yield the folder with its logs."""
+    """Run nginx with the site of a fleet that is not up, where `up` would; yield that folder.
+
+    It is for a second door in front of the same dashboards.
+    """
     folder = desk.state / "fleets" / name / "door"
     folder.mkdir(parents=True, exist_ok=True)
     for kind, content in zip(("certificate.pem", "key.pem"), certificate, strict=True):
@@ -131,10 +134,10 @@ def opened(
     site = folder / "site.conf"
     site.write_text(desk.call("door", "--print", "--file", file).out, encoding="utf-8")
     text = main_configuration(name, str(folder), str(site))
-    # What the nginx of a distribution does: it logs each request, and it runs as root.
+    # The nginx of a distribution logs each request.
     text = text.replace("access_log off", f'access_log "{folder}/access.log"')
     if os.geteuid() == 0:
-        text = "user root;\n" + text
+        (folder / "run-as.conf").write_text("user root;\n", encoding="utf-8")
     (folder / "nginx.conf").write_text(text, encoding="utf-8")
     argv = ["/usr/sbin/nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with (folder / "error.log").open("wb") as log:
@@ -272,14 +275,14 @@ def make_house() -> Iterator[House]:
         early = call(desk, "user", "add", "ann", "--password-stdin", given=ANN)
         assert early.out == "user ann may come in; the door is not up, `dask fleet up` brings it\n"
         desk.call("up", "--yes")
-        with opened(desk, "house") as folder:
-            one = House(desk, Knocker(f"http://127.0.0.1:{base + 5}"), folder, base, [])
-            cookie = one.log_in()
-            for path in ("/status", f"/w/{WORKER}/status"):
-                # Dask's pages come when somebody asks for the first; until then it says 307.
-                eventually(
-                    lambda path=path: one.door.ask(path, Cookie=cookie).status == 200,
-                    within=30,
-                    what=path,
-                )
-            yield one
+        folder = desk.state / "fleets" / "house" / "door"
+        one = House(desk, Knocker(f"http://127.0.0.1:{base + 5}"), folder, base, [])
+        cookie = one.log_in()
+        for path in ("/status", f"/w/{WORKER}/status"):
+            # Dask's pages come when somebody asks for the first; until then it says 307.
+            eventually(
+                lambda path=path: one.door.ask(path, Cookie=cookie).status == 200,
+                within=30,
+                what=path,
+            )
+        yield one

@@ -241,13 +241,17 @@ def test_a_password_is_typed_twice_on_a_terminal(house: House):
     ],
 )
 def test_what_is_refused(house: House, words: list[str], given: str, fault: str):
-    before = {path.name: path.read_bytes() for path in files(house).iterdir()}
+    before = files(house)
     assert fault in house.call(*words, given=given, status=1).err
-    assert {path.name: path.read_bytes() for path in files(house).iterdir()} == before
+    assert files(house) == before
 
 
-def files(house: House) -> Path:
+def accounts(house: House) -> Path:
     return house.desk.state / "fleets" / "house.door"
+
+
+def files(house: House) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in accounts(house).iterdir() if path.is_file()}
 
 
 # -- programs ----------------------------------------------------------------------------
@@ -299,7 +303,7 @@ def test_a_flood_of_guesses_is_limited_and_keeps_nobody_else_out(house: House):
 def test_what_nginx_does_not_take_is_undone(house: House):
     site = house.folder / "site.conf"
     good = site.read_text(encoding="utf-8")
-    before = {path.name: path.read_bytes() for path in files(house).iterdir()}
+    before = files(house)
     cookie = house.log_in()
     site.write_text(good + "nonsense;\n", encoding="utf-8")
     try:
@@ -307,14 +311,14 @@ def test_what_nginx_does_not_take_is_undone(house: House):
     finally:
         site.write_text(good, encoding="utf-8")
     assert 'unknown directive "nonsense"' in done.err
-    assert {path.name: path.read_bytes() for path in files(house).iterdir()} == before
+    assert files(house) == before
     assert house.door.ask(Cookie=cookie).status == 200
     assert house.desk.call("history", "--json").json[-1]["result"] == "failed"
 
 
 def test_files_are_for_nginx_alone(house: House):
-    assert files(house).stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in files(house).iterdir()} == {0o600}
+    assert accounts(house).stat().st_mode & 0o777 == 0o700
+    assert {(accounts(house) / name).stat().st_mode & 0o777 for name in files(house)} == {0o600}
 
 
 def test_no_secret_is_seen_anywhere(house: House):
@@ -327,8 +331,8 @@ def test_no_secret_is_seen_anywhere(house: House):
         house.door.ask("/status", source="127.0.5.1", Authorization=basic("gus", "the secret of g"))
         house.call("user", "list")
         house.call("token", "list")
-    (line,) = re.findall(r"^gus:(\S+?):", (files(house) / PASSWORDS).read_text(), re.M)
-    assert cookie in (files(house) / SESSIONS).read_text()
+    (line,) = re.findall(r"^gus:(\S+?):", (accounts(house) / PASSWORDS).read_text(), re.M)
+    assert cookie in (accounts(house) / SESSIONS).read_text()
     seen = {
         "command lines": "\n".join(lines),
         "output": "\n".join(house.said),
@@ -337,10 +341,11 @@ def test_no_secret_is_seen_anywhere(house: House):
         "nginx's file": house.call("--print").out,
     } | {
         str(path): path.read_text(encoding="utf-8", errors="replace")
-        for path in (*house.folder.glob("*.log"), *house.desk.state.rglob("*.jsonl"))
+        for pattern in ("*.log", "*.jsonl")
+        for path in house.desk.state.rglob(pattern)
     }
     assert "user add gus" in seen["command lines"]
-    assert "GET /metrics" in seen[str(house.folder / "access.log")]
+    assert any('user "gus": password mismatch' in text for text in seen.values())
     assert "user add gus" in seen["history"]
     for what in (secret, "the secret of g", basic("gus", secret), token, cookie, line):
         assert [place for place, text in seen.items() if what in text] == []
@@ -355,14 +360,15 @@ def secure(house: House) -> Iterator[House]:
     desk, port = house.desk, house.base + 6
     authority = Authority(desk.directory / "authority", "secure")
     made = authority.ensure({"door": ("127.0.0.1",)}, now=datetime.now(timezone.utc))["door"]
+    pair = (made.certificate, made.key.reveal())
+    for name, content in zip(("door.pem", "door.key"), pair, strict=True):
+        (desk.directory / name).write_bytes(content)
     tls = "tls: {certificate: door.pem, key: door.key}"
     door = f'door: {{listen: "127.0.0.1:{port}", login: users, {tls}}}\n'
     desk.declare(fleet_text("secure", house.base, more=door), "secure.yaml")
     call(desk, "user", "add", "ann", "--password-stdin", "--file", "secure.yaml", given=ANN)
     context = ssl.create_default_context(cafile=str(authority.directory / "ca.pem"))
-    with opened(
-        desk, "secure", "secure.yaml", certificate=(made.certificate, made.key.reveal())
-    ) as folder:
+    with opened(desk, "secure", "secure.yaml", certificate=pair) as folder:
         yield House(desk, Knocker(f"https://127.0.0.1:{port}", context), folder, house.base, [])
 
 
