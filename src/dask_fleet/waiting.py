@@ -194,8 +194,11 @@ async def _last_words(
     return lines
 
 
-def _without_repeats(lines: list[str], most: int = 8) -> list[str]:
-    """Return the last lines, each that stands several times in a row only once, with a count."""
+def _without_repeats(lines: list[str], most: int = 12) -> list[str]:
+    """Return the last lines, each that stands several times in a row only once, with a count.
+
+    A unit that systemd starts again and again makes ten lines a round, one of them its own.
+    """
     kept: list[tuple[str, int]] = []
     for line in lines:
         if kept and kept[-1][0] == line:
