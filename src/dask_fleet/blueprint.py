@@ -107,6 +107,8 @@ class Blueprint:
             TLS files of each host by name, of the door by `door_subject`; empty when the fleet
             does without.
         """
+        if layout.door and self.door_credentials:
+            credentials = {**credentials, door_subject(layout.door): self.door_credentials}
         return tuple(
             replace(
                 self._target(layout, host, place, runtimes[host], credentials),
@@ -123,8 +125,7 @@ class Blueprint:
         door = layout.door
         if door is None:
             raise ValueError("a fleet without a door has no host for it")
-        given = self.door_credentials or credentials.get(door_subject(door))
-        return door_target(layout.name, door, places, given or {})
+        return door_target(layout.name, door, places, credentials.get(door_subject(door), {}))
 
     def _target(
         self,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dask_fleet.errors import FleetError
 from dask_fleet.monitoring.dashboard import dashboard
 from dask_fleet.monitoring.rules import alert_rules
-from dask_fleet.monitoring.scraping import Access, prometheus
+from dask_fleet.monitoring.scraping import Access, access_to, prometheus
 
 if TYPE_CHECKING:
     from dask_fleet.layout import Layout
 
-__all__ = ["export_monitoring"]
+__all__ = ["Exported", "export_monitoring"]
 
 _MARK = "dask fleet monitoring export"
 """Stands in every file, so that no other file is ever replaced."""
@@ -22,8 +24,24 @@ _MARK = "dask fleet monitoring export"
 _DASHBOARD, _RULES, _CONFIGURATION = "dashboard.json", "rules.yml", "prometheus.yml"
 
 
-def export_monitoring(layout: Layout, directory: Path, *, interval: int) -> list[Path]:
-    """Write a dashboard, alert rules and a Prometheus configuration, and return the files.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What has been written, and what has to be put beside it.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        The files.
+    wanted : Mapping of Path to str
+        Files that Prometheus needs too, and how to come by them.
+    """
+
+    paths: tuple[Path, ...]
+    wanted: dict[Path, str]
+
+
+def export_monitoring(layout: Layout, directory: Path, *, interval: int) -> Exported:
+    """Write a dashboard, alert rules and a Prometheus configuration.
 
     Parameters
     ----------
@@ -39,27 +57,23 @@ def export_monitoring(layout: Layout, directory: Path, *, interval: int) -> list
     FleetError
         A file of that name is there that no export has written, or they cannot be written.
     """
-    access = Access(layout.dashboard_url.removesuffix("/status"))
-    links = {"Dask's dashboard": layout.dashboard_url}
-    page = layout.dashboard_url
-    head = f"# Written for fleet {layout.name} by `{_MARK}`; the next one replaces it.\n"
-    contents = {
-        _CONFIGURATION: head
-        + _yaml(prometheus(layout.name, access, interval=interval, rules_file=_RULES)),
-        _RULES: head
-        + _yaml(
-            alert_rules(
-                layout.name, _shipped("rules.yaml"), interval=interval, page=page, tls=layout.tls
+    access = access_to(layout)
+    contents = {name: text.encode() for name, text in _texts(layout, access, interval).items()}
+    wanted: dict[Path, str] = {}
+    if access.authority_file is not None:
+        authority = _authority(layout)
+        if authority is None:
+            wanted[directory / access.authority_file] = (
+                "certificate of the fleet's authority: `dask fleet up` makes it; then export again"
             )
-        ),
-        _DASHBOARD: json.dumps(
-            dashboard(layout.name, _shipped("dashboard.yaml"), links, interval=interval), indent=2
-        )
-        + "\n",
-    }
-    paths = [directory / name for name in contents]
+        else:
+            contents[access.authority_file] = authority
+    if access.token_file is not None and not (directory / access.token_file).exists():
+        path = directory / access.token_file
+        wanted[path] = f"a token: `dask fleet door token add prometheus > {path}`"
+    paths = tuple(directory / name for name in contents)
     try:
-        _refuse_others(paths)
+        _refuse_others(path for path in paths if path.name != access.authority_file)
         directory.mkdir(parents=True, exist_ok=True)
         for path in paths:
             _install(path, contents[path.name])
@@ -67,7 +81,29 @@ def export_monitoring(layout: Layout, directory: Path, *, interval: int) -> list
         raise FleetError(
             f"{error.filename or directory}: {error.strerror}", "name another directory"
         ) from error
-    return paths
+    return Exported(paths, wanted)
+
+
+def _texts(layout: Layout, access: Access, interval: int) -> dict[str, str]:
+    fleet = layout.name
+    head = f"# Written for fleet {fleet} by `{_MARK}`; the next one replaces it.\n"
+    # What an ACME server has given is renewed by certbot, and not known here.
+    watched = layout.tls or (layout.door is not None and layout.door.tls in ("fleet", "files"))
+    rules = alert_rules(
+        fleet,
+        _shipped("rules.yaml"),
+        interval=interval,
+        page=access.console,
+        tls=watched,
+    )
+    links = {f"Console of {fleet}": access.console, "Dask's dashboard": f"{access.url}/status"}
+    board = dashboard(fleet, _shipped("dashboard.yaml"), links, interval=interval)
+    return {
+        _CONFIGURATION: head
+        + _yaml(prometheus(fleet, access, interval=interval, rules_file=_RULES)),
+        _RULES: head + _yaml(rules),
+        _DASHBOARD: json.dumps(board, indent=2) + "\n",
+    }
 
 
 def _shipped(name: str) -> list[dict[str, Any]]:
@@ -83,7 +119,16 @@ def _yaml(value: dict[str, Any]) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=4096)
 
 
-def _refuse_others(paths: list[Path]) -> None:
+def _authority(layout: Layout) -> bytes | None:
+    """Return the certificate of the fleet's authority, if this machine has it."""
+    from dask_fleet import this_machine
+    from dask_fleet.tls.authority import Authority, authority_directory
+
+    directory = authority_directory(Path(this_machine.data_root()), layout.name)
+    return Authority(directory, layout.name).certificate
+
+
+def _refuse_others(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
             raise FleetError(
@@ -92,7 +137,7 @@ def _refuse_others(paths: list[Path]) -> None:
             )
 
 
-def _install(path: Path, text: str) -> None:
+def _install(path: Path, content: bytes) -> None:
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
+    fresh.write_bytes(content)
     fresh.replace(path)

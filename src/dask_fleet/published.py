@@ -86,7 +86,8 @@ def published(
     places : Places
         Directories on the scheduler's host.
     credentials : Mapping
-        TLS files of each host by name; empty when the fleet does without.
+        TLS files of each host by name, of the door by `door_subject`; empty when the fleet does
+        without.
     """
     rules = contract(layout, {name: host.spec.ssh for name, host in expand_hosts(spec).items()})
     content: dict[str, object] = {

@@ -150,11 +150,16 @@ def test_pages_come_through_jupyter_s_own_proxy(lab: Jupyter, url: str) -> None:
         assert tab.faults == []
 
 
-def test_a_pane_of_jupyterlab_shows_the_fleet_at_work(lab: Jupyter, url: str, desk: Desk) -> None:
+@pytest.mark.parametrize("way", ["straight", "by Jupyter's proxy"])
+def test_a_pane_of_jupyterlab_shows_the_fleet_at_work(
+    lab: Jupyter, url: str, desk: Desk, way: str
+) -> None:
+    port = url.removesuffix("/status").rpartition(":")[2]
+    typed = url if way == "straight" else f"{lab.url}/proxy/{port}"
     with browsing() as new_tab:
         tab = new_tab()
-        pane = open_pane(tab, lab, url, "Task Stream")
-        assert pane.place.url == f"{url.removesuffix('/status')}/individual-task-stream"
+        pane = open_pane(tab, lab, typed, "Task Stream")
+        assert pane.place.url == f"{typed.removesuffix('/status')}/individual-task-stream"
         pane.wait_until_drawn()
         python = desk.call("env", "--python").out.strip()
         address = desk.call("env", "--address").out.strip()
@@ -165,14 +170,14 @@ def test_a_pane_of_jupyterlab_shows_the_fleet_at_work(lab: Jupyter, url: str, de
             what="the tasks are drawn",
         )
         assert pane.painted() >= 1
-        tab.look("jupyterlab-task-stream.png")
+        tab.look(f"jupyterlab-{'straight' if way == 'straight' else 'proxy'}.png")
         assert tab.faults == []
 
 
 def open_pane(tab: Tab, lab: Jupyter, url: str, plot: str) -> Inset:
     """Do what a person does in JupyterLab: type the address, click on a plot."""
     page = tab.page
-    tab.open(f"{lab.url}/lab?token={lab.token}")
+    tab.open(f"{lab.url}/lab?reset&token={lab.token}")  # with nothing of an earlier visit
     page.locator("li.lm-TabBar-tab[title=Dask]").click()
     address = page.locator(".dask-DashboardURL input, .dask-DaskDashboardLauncher input").first
     address.fill(url)

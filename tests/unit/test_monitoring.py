@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
+from dask_fleet import this_machine
 from dask_fleet.errors import FleetError
 from dask_fleet.exports import export_monitoring
 from dask_fleet.layout import lay_out
 from dask_fleet.spec import default_spec, parse
+from dask_fleet.tls.authority import Authority, authority_directory
+from tests.conftest import REPOSITORY
 
 #: Recorded from a fleet that computes, spills and has a failed task.
 METRICS = Path(__file__).parent / "data" / "metrics"
@@ -36,7 +40,7 @@ workers:
 
 def export(place: Path, text: str | None = None, interval: int = 15) -> dict[str, Any]:
     spec = default_spec() if text is None else parse(text, {})
-    paths = export_monitoring(lay_out(spec), place, interval=interval)
+    paths = export_monitoring(lay_out(spec), place, interval=interval).paths
     assert [path.name for path in paths] == ["prometheus.yml", "rules.yml", "dashboard.json"]
     return {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
 
@@ -64,6 +68,57 @@ def test_prometheus_asks_the_scheduler_what_there_is(tmp_path: Path) -> None:
     }
 
 
+DOORS = [
+    ("door: {listen: 8080, login: none}", "http://dask.example:8080", {}),
+    (
+        "door: {tls: {acme: {email: ann@dask.example}}}",
+        "https://dask.example",
+        {"authorization": {"credentials_file": "prometheus.token"}},
+    ),
+    (
+        "door: {tls: fleet}\ntls: true",
+        "https://dask.example",
+        {
+            "authorization": {"credentials_file": "prometheus.token"},
+            "tls_config": {"ca_file": "ca.pem"},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("door", "url", "client"), DOORS)
+def test_through_a_door_with_what_it_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str, url: str, client: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    layout = lay_out(parse(f"{SPEC}{door}\n".replace('"fd00::1"', "dask.example"), {}))
+    done = export_monitoring(layout, tmp_path / "files", interval=15)
+    (job,) = yaml.safe_load((tmp_path / "files" / "prometheus.yml").read_text())["scrape_configs"]
+    (discovery,) = job["http_sd_configs"]
+    assert discovery["url"] == f"{url}/fleet/api/prometheus-sd"
+    for part in (job, discovery):
+        assert {key: part[key] for key in ("authorization", "tls_config") if key in part} == client
+    named = {name for one in client.values() for name in one.values()}
+    assert {path.name for path in done.wanted} == named
+    assert {path.parent for path in done.wanted} <= {tmp_path / "files"}
+
+
+def test_the_certificate_of_the_authority_is_put_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    directory = authority_directory(Path(this_machine.data_root()), "sst")
+    Authority(directory, "sst").ensure({"head": ("fd00::1",)}, now=datetime.now(timezone.utc))
+    layout = lay_out(parse(f"{SPEC}door: {{tls: fleet}}\ntls: true\n", {}))
+    done = export_monitoring(layout, tmp_path / "files", interval=15)
+    assert (tmp_path / "files" / "ca.pem").read_bytes() == (directory / "ca.pem").read_bytes()
+    assert {path.name for path in done.wanted} == {"prometheus.token"}
+    (tmp_path / "files" / "prometheus.token").write_text("secret\n")
+    again = export_monitoring(layout, tmp_path / "files", interval=15)
+    assert again.wanted == {}
+    assert (tmp_path / "files" / "prometheus.token").read_text() == "secret\n"
+
+
 def test_alerts_wait_for_scrapes(tmp_path: Path) -> None:
     slow, fast = (rules_of(export(tmp_path, interval=seconds)) for seconds in (60, 1))
     name = "DaskFleetWorkerMissing"
@@ -80,13 +135,25 @@ def test_every_alert_says_what_where_and_what_to_do(tmp_path: Path) -> None:
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
         assert rule["annotations"]["summary"].startswith("fleet sst: ")
         assert len(rule["annotations"]["description"]) > 20
-        assert rule["annotations"]["page"] == "http://[fd00::1]:8787/status"
+        assert rule["annotations"]["page"] == "http://[fd00::1]:8787/fleet/"
 
 
-def test_only_fleets_with_certificates_are_warned_of_their_end(tmp_path: Path) -> None:
-    plain = {rule["alert"] for rule in rules_of(export(tmp_path, SPEC))}
-    secure = {rule["alert"] for rule in rules_of(export(tmp_path, SPEC + "tls: true\n"))}
-    assert secure - plain == {"DaskFleetCertificateExpires"}
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ("", False),
+        ("tls: true", True),
+        ("door: {login: none}", False),
+        ("door: {tls: {certificate: c.pem, key: k.pem}}", True),
+        ("door: {tls: {acme: {email: ann@dask.example}}}", False),
+    ],
+)
+def test_only_fleets_with_certificates_of_theirs_are_warned_of_their_end(
+    tmp_path: Path, more: str, warned: bool
+) -> None:
+    text = f"{SPEC}{more}\n".replace('"fd00::1"', "dask.example")
+    rules = {rule["alert"] for rule in rules_of(export(tmp_path, text))}
+    assert ("DaskFleetCertificateExpires" in rules) is warned
 
 
 def test_expressions_are_about_the_fleet_and_of_series_that_dask_has(tmp_path: Path) -> None:
@@ -162,8 +229,11 @@ def test_variables_choose_fleet_host_and_worker(tmp_path: Path) -> None:
     assert variables["fleet"]["current"] == {"text": "sst", "value": "sst"}
     assert variables["worker"]["multi"]
     titles = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
-    assert titles == ["The fleet at a glance", "Scheduler", "Workers", "Lost workers"]
-    assert [link["url"] for link in board["links"]] == ["http://[fd00::1]:8787/status"]
+    assert titles == ["The fleet at a glance", "Scheduler", "Workers", "Hosts", "Lost workers"]
+    assert [link["url"] for link in board["links"]] == [
+        "http://[fd00::1]:8787/fleet/",
+        "http://[fd00::1]:8787/status",
+    ]
 
 
 def test_an_export_replaces_itself_and_nothing_else(tmp_path: Path) -> None:
@@ -182,3 +252,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FleetError, match="file"):
         export(tmp_path / "file" / "below")
+
+
+def test_the_page_on_monitoring_has_every_alert_and_every_metric_of_ours(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    files = export(tmp_path, SPEC + "tls: true\n")
+    alerts = [rule["alert"] for rule in rules_of(files)]
+    assert re.findall(r"^\| `(DaskFleet\w+)` \|", page, re.M) == alerts
+    ours = {name for text in expressions(files) for name in re.findall(r"dask_fleet_\w+", text)}
+    listed = set(re.findall(r"`(dask_fleet_\w+)`", page))
+    assert ours <= listed

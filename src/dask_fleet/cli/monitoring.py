@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dask_fleet.cli.common import as_json, file_option, load_declared, print_json, reports_errors
+from dask_fleet.cli.render import say
 
 __all__ = ["monitoring_command"]
 
@@ -40,13 +41,18 @@ def export_command(directory: Path, file: Path | None, json_: bool, interval: in
       rules.yml         alerts: worker missing, scheduler down, memory, spilling ...
       dashboard.json    for Grafana: Dashboards, New, Import
 
-    It follows from fleet.yaml alone; no host is reached. Files of an earlier export are replaced.
+    It follows from fleet.yaml alone; no host is reached. With a door everything goes through it: a
+    login needs a token beside the configuration, and the command says how to get one. Files of an
+    earlier export are replaced.
     """
     from dask_fleet.exports import export_monitoring
 
-    paths = export_monitoring(load_declared(file).layout, directory, interval=interval)
+    done = export_monitoring(load_declared(file).layout, directory, interval=interval)
     if json_:
-        print_json([str(path) for path in paths])
+        wanted = {str(path): how for path, how in done.wanted.items()}
+        print_json({"files": [str(path) for path in done.paths], "wanted": wanted})
         return
-    for path in paths:
+    for path in done.paths:
         click.echo(f"wrote {path}")
+    for path, how in done.wanted.items():
+        say(f"wanted {path}: {how}", rest=2)

@@ -64,6 +64,7 @@ def run(unit: SchedulerUnit, labels: Labels) -> int:
 async def _run(unit: SchedulerUnit, labels: Labels) -> int:
     from distributed import Scheduler
     from fleet_console import Console
+    from fleet_console.metrics import export
     from fleet_dashboard import SCHEDULER_PAGES, ExactDashboard
     from fleet_tls import FleetSecurity, keep_current
 
@@ -95,6 +96,7 @@ async def _run(unit: SchedulerUnit, labels: Labels) -> int:
         scheduler.console = console
         await scheduler
         console.start()
+        export(console)
         keep_current(security)
         fleet_dask.collect_garbage_again()
         ports = {"port": unit.port, "dashboard_port": unit.dashboard_port}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DISCOVERY", "Access", "prometheus"]
+if TYPE_CHECKING:
+    from dask_fleet.layout import Layout
 
-DISCOVERY = "/fleet/api/prometheus-sd"
-"""Where the scheduler tells a Prometheus what there is to scrape."""
+__all__ = ["Access", "access_to", "prometheus"]
+
+_CONSOLE = "/fleet/"
+_DISCOVERY = f"{_CONSOLE}api/prometheus-sd"
+_TOKEN, _AUTHORITY = "prometheus.token", "ca.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,23 @@ class Access:
     url: str
     token_file: str | None = None
     authority_file: str | None = None
+
+    @property
+    def console(self) -> str:
+        """The page about the fleet."""
+        return f"{self.url}{_CONSOLE}"
+
+
+def access_to(layout: Layout) -> Access:
+    """Return the way through the door; to the processes themselves if there is none."""
+    door = layout.door
+    if door is None:
+        return Access(layout.dashboard_url.removesuffix("/status"))
+    return Access(
+        door.url,
+        None if door.login == "none" else _TOKEN,
+        _AUTHORITY if door.tls == "fleet" else None,
+    )
 
 
 def prometheus(fleet: str, access: Access, *, interval: int, rules_file: str) -> dict[str, Any]:
@@ -53,7 +74,7 @@ def prometheus(fleet: str, access: Access, *, interval: int, rules_file: str) ->
                 **client,
                 "http_sd_configs": [
                     {
-                        "url": f"{access.url}{DISCOVERY}",
+                        "url": f"{access.url}{_DISCOVERY}",
                         "refresh_interval": every,
                         **client,
                     }

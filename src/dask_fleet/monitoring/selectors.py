@@ -14,6 +14,7 @@ def of_dashboard() -> dict[str, str]:
         "<fleet>": fleet,
         "<workers>": f'{fleet},host=~"$host",worker=~"$worker"',
         "<declared>": f'{fleet},worker_host=~"$host",worker=~"$worker"',
+        "<hosts>": f'{fleet},worker_host=~"$host"',
     }
 
 

@@ -89,9 +89,14 @@ class Authority:
         return title(self.fleet)
 
     @property
+    def certificate(self) -> bytes | None:
+        """Its own certificate, in PEM; ``None`` if this machine does not have it."""
+        return read(self._certificate)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of its certificate's file, as a look has it; empty if there is none."""
-        pem = read(self._certificate)
+        pem = self.certificate
         return "" if pem is None else hashlib.sha256(pem).hexdigest()
 
     @property

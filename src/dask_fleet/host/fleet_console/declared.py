@@ -44,7 +44,7 @@ class Inventory:
     environment
         Name, digest, Python and versions of packages.
     certificates
-        When the certificate of each host ends, by host, as ISO 8601.
+        When the certificate of each host ends, by host, as ISO 8601; ``door@HOST`` has the door's.
     door
         The reverse proxy, if one is declared.
     history, findings
