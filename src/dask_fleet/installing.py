@@ -31,6 +31,14 @@ umask 077
 reader=$1 count=$2
 shift 2
 if [ -n "$reader" ]; then owner=root:$(id -gn "$reader"); else owner=; fi
+# A directory that is made on the way to another has to let the reader through, too.
+make() {{
+  if [ -z "$1" ] || [ -d "$1" ]; then return; fi
+  make "${{1%/*}}"
+  mkdir "$1"
+  chown "$owner" "$1"
+  chmod 750 "$1"
+}}
 ahead=$count
 for place in "$@"; do
   if [ "$ahead" -eq 0 ]; then break; fi
@@ -39,9 +47,7 @@ for place in "$@"; do
     # What a killed sender has left behind.
     if [ -e "$place/{STAGE}" ]; then rm -rf "$place/{STAGE}"; fi
   elif [ -n "$owner" ]; then
-    mkdir -p "$place"
-    chown "$owner" "$place"
-    chmod 750 "$place"
+    make "$place"
   fi
 done
 if [ "$count" -gt 0 ]; then

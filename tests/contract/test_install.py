@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -182,3 +183,16 @@ def test_a_full_disk_installs_nothing(here: Transport, tmp_path: Path):
         assert left(tmp_path) == []
     finally:
         subprocess.run(["umount", str(place)], check=True, timeout=20)
+
+
+def test_directories_on_the_way_let_the_reader_through(here: Transport, tmp_path: Path) -> None:
+    # The deepest comes first: its parents are made on the way to it.
+    names = ("etc/launcher/console/assets/page.html", "etc/launcher/launch.py", "etc/a/b/c/file")
+    files = [ManagedFile(f"{tmp_path}/{name}", b"x", 0o640) for name in names]
+    asyncio.run(here.run(install(files, reader="nobody")))
+    group = pwd.getpwnam("nobody").pw_gid
+    for path in (tmp_path / "etc").rglob("*"):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid) == (0, group), path
+        assert stat.S_IMODE(found.st_mode) == (0o750 if path.is_dir() else 0o640), path
+    assert sum(path.is_file() for path in (tmp_path / "etc").rglob("*")) == len(names)
