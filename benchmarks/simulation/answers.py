@@ -72,6 +72,8 @@ exists 1
 
 #### software
 
+#### door
+
 #### runtime
 {{runtime}}
 """

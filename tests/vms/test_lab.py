@@ -31,10 +31,12 @@ def listener(lab: Lab) -> Iterator[Host]:
     host = lab.scheduler
     serve = f"python3 -m http.server --bind :: --directory /var/empty {PORT}"
     host.run("mkdir -p /var/empty")
-    host.run(["systemd-run", "--unit=lab-listener", *serve.split()])
+    host.run(["systemd-run", "--collect", "--unit=lab-listener", *serve.split()])
     wait_for("a listener", lambda: connects(host, host), 10)
-    yield host
-    host.run(["systemctl", "stop", "lab-listener"])
+    try:
+        yield host
+    finally:
+        host.run(["systemctl", "stop", "lab-listener"])
 
 
 def connects(source: Host, target: Host, port: int = PORT, address: str = "") -> bool:
@@ -52,9 +54,9 @@ def test_hosts_are_real_systems(lab: Lab) -> None:
 
 
 def test_hosts_reach_each_other_by_both_protocols(listener: Host, worker: Host) -> None:
-    assert connects(worker, listener)
-    assert connects(worker, listener, address=listener.address6)
-    assert connects(worker, listener, address=listener.name)
+    for address in ("", listener.address6, listener.name):
+        there = f"{worker.name} reaches {listener.name} at {address or listener.address}"
+        wait_for(there, lambda address=address: connects(worker, listener, address=address), 10)
 
 
 def test_lab_addresses_are_in_its_network_only(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from contextlib import contextmanager
@@ -81,7 +82,8 @@ def test_the_logs_of_the_others_are_printed_when_a_host_is_off(lab: Lab, fleet: 
     labels = {line.split(" | ")[0] for line in done.stdout.splitlines()}
     assert labels >= {"dask-scheduler", *WORKERS[:3]}
     assert WORKERS[3] not in labels
-    assert f"error: {host.name}: 10.77.0.15 port 22" in done.stderr
+    # It does not answer, or its neighbours say already that there is nobody.
+    assert re.search(rf"error: {host.name}: .*10\.77\.0\.15 port 22", done.stderr)
     fleet.until_all_run(60)
 
 
@@ -137,6 +139,7 @@ def test_nothing_is_lost_while_a_host_is_out_of_reach(lab: Lab, fleet: Operator)
     fleet.until_all_run(90)
     # Neither what was there before nor what came meanwhile is there twice.
     own = [line for line in follower.lines if line.startswith(f"{WORKERS[2]} | 2")]
+    own = [line for line in own if not line.endswith("-----")]  # rules, several at one instant
     assert len(own) == len(set(own))
 
 
