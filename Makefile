@@ -39,6 +39,7 @@ develop: $(UV) ## install what tests, lint and benchmarks need
 .PHONY: test
 test: develop ## run every test: real processes, a real browser, real data, booted hosts; or some, TESTS="..."
 	@./scripts/debian.sh chromium nginx-light prometheus openssh-server openssh-client nftables ufw iproute2
+	@./scripts/axe.sh
 # Tests on booted hosts run in the lab's network, and all others outside of it.
 ifeq ($(TESTS),)
 	@.venv/bin/python -m pytest --ignore=tests/vms

@@ -138,7 +138,6 @@ def _remember(scheduler: Any, addresses: list[str], seconds: int) -> None:
             told = metrics_of(number, -ago)
             scheduler.workers[address].metrics = told
             scheduler.workers[address].nbytes = told["managed_bytes"]
-        scheduler.console.forget()
         scheduler.console.measure()
 
 

@@ -310,6 +310,7 @@ def test_env_is_for_a_shell(fleet: Desk) -> None:
 def test_open_prints_every_dashboard(fleet: Desk) -> None:
     urls = fleet.call("open", "--json").json
     rows = fleet.rows()
+    assert urls.pop("console") == urls["dask-scheduler"].replace("status", "fleet/")
     assert {name: url.split(":")[2] for name, url in urls.items()} == {
         name: f"{row['ports']['dashboard']}/status" for name, row in rows.items()
     }

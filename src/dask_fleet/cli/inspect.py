@@ -77,12 +77,14 @@ def open_command(file: Path | None, only_print: bool, json_: bool) -> None:
     """Print the addresses of the dashboards; on a desktop, open the scheduler's in the browser.
 
     With a door they lead through it: that is the address to give to JupyterLab's Dask extension.
+    The last one is the console: all hosts and processes on one page.
     """
     fleet = load_fleet(file)
     layout = fleet.layout
     urls = {layout.scheduler.name: layout.shown_dashboard} | {
         worker.name: worker_dashboard(fleet, worker.name) for worker in layout.workers
     }
+    urls["console"] = layout.shown_dashboard.removesuffix("status") + "fleet/"
     if json_:
         print_json(urls)
         return

@@ -23,8 +23,10 @@ from fleet_console.view import View
 
 __all__ = ["Answer", "Console"]
 
-#: Seconds for which an answer is kept, and its share of a CPU that may be spent on making them.
-_KEPT, _SHARE = 1.0, 0.004
+#: Seconds for which an answer is kept, at least and at most.
+_KEPT, _LONGEST = 1.0, 5.0
+#: Share of a CPU that may be spent on making them.
+_SHARE = 0.004
 #: Seconds between two asks of a page, at least.
 _REFRESH = 2.0
 #: How often the fleet is measured for the charts, and how many measures are kept.
@@ -69,7 +71,7 @@ class Console:
         self.name = name
         self.path = inventory
         self.run_directory = run_directory
-        self.view = View(scheduler, name, run_directory)
+        self.view = View(scheduler, name, run_directory, changed=self.forget)
         self.inventory = Watched(read_inventory, Inventory())
         self.history = Watched[tuple[dict[str, Any], ...]](read_history, ())
         self.doctor = Watched[dict[str, Any] | None](read_findings, None)
@@ -77,7 +79,7 @@ class Console:
         self._answer = Answer({}, b"", "")
         #: The page that was made last.
         self.page = Answer(None, b"", "")
-        self._until = 0.0
+        self._made = self._until = 0.0
         self._callbacks: list[Any] = []
 
     def start(self) -> None:
@@ -105,7 +107,7 @@ class Console:
 
     def measure(self) -> None:
         """Note the sums over all workers, for the charts."""
-        sums = self.status().value["totals"]
+        sums = self.view.look(self.declared(), self.inventory.digest)["totals"]
         sums = {**sums, "net": sums["net_read"] + sums["net_write"]}
         self._measures.append(tuple(sums[key] for key in _MEASURED))
 
@@ -120,12 +122,13 @@ class Console:
             began = time.thread_time()
             self._answer = Answer.of(self._state())
             took = time.thread_time() - began
-            self._until = now + max(_KEPT, took / _SHARE)
+            self._made = now
+            self._until = now + min(max(_KEPT, took / _SHARE), _LONGEST)
         return self._answer
 
     def forget(self) -> None:
-        """Make the next answer anew, however young the last one is."""
-        self._until = 0.0
+        """Keep the last answer no longer than any: somebody has come or left."""
+        self._until = min(self._until, self._made + _KEPT)
 
     @property
     def refresh(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -15,12 +16,19 @@ _KEPT = 50
 
 
 class Presence(SchedulerPlugin):
-    """Notes when workers register and leave; Dask calls it."""
+    """Notes when workers register and leave; Dask calls it.
+
+    Parameters
+    ----------
+    changed
+        Is called after each of it.
+    """
 
     name = "fleet-console"
     idempotent = True
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
         #: When each worker that is away has left, by name.
         self.left: dict[str, float] = {}
         #: The last events, the newest first.
@@ -45,3 +53,4 @@ class Presence(SchedulerPlugin):
         self.events.appendleft(
             {"time": round(time.time(), 1), "what": what, "name": name, "address": address}
         )
+        self._changed()

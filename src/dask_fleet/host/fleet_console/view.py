@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import fleet_vitals
@@ -35,13 +35,17 @@ class View:
         Name of its process.
     run_directory
         A directory on its host, whose disk is looked at where no worker tells of one.
+    changed
+        Is called when a worker has come or left.
     """
 
-    def __init__(self, scheduler: Any, name: str, run_directory: str) -> None:
+    def __init__(
+        self, scheduler: Any, name: str, run_directory: str, changed: Callable[[], None]
+    ) -> None:
         self.scheduler = scheduler
         self.name = name
         self.run_directory = run_directory
-        self.presence = Presence()
+        self.presence = Presence(changed)
         self._own = fleet_vitals.of_process()
         self._versions: dict[str, str] = {}
         self._frames: dict[str, tuple[str, dict[str, Any]]] = {}
