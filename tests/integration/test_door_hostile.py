@@ -230,7 +230,8 @@ def test_slow_clients_and_a_thousand_idle_websockets_starve_nobody(besieged: Bes
             for _ in range(260)
         ]
         refused = [link.recv(12) for link in greedy].count(b"HTTP/1.1 429")
-        assert refused == 60
+        # Those that Dask closes meanwhile make room for others.
+        assert 30 <= refused <= 60
         began = time.monotonic()
         assert [besieged.get("/health")[0] for _ in range(10)] == [200] * 10
         assert time.monotonic() - began < 10

@@ -370,7 +370,9 @@ def test_a_held_port_of_the_scheduler(make: Callable[..., Fleet], which: str) ->
     with socket.create_server(("127.0.0.1", fleet.scheduler[which])):
         launched = fleet.start(fleet.scheduler)
         assert launched.process.wait(DEADLINE) == 1
-    assert f" {fleet.scheduler[which]} on 127.0.0.1" in launched.text()
+    # The labeller writes what is left when the launcher has ended.
+    named = f" {fleet.scheduler[which]} on 127.0.0.1"
+    until(lambda: named in launched.text(), "the held port is named")
 
 
 @pytest.mark.parametrize("which", ["dashboard_port", "port"])
