@@ -109,7 +109,7 @@ def cursor(host: Host) -> str:
 
 
 def at_rest(me: Person) -> bool:
-    """Return whether a plan changes no process: the console may be told of another way to a host."""
+    """Return whether a plan changes no process; the console may be told of another way."""
     return {change["subject"] for change in me.plan()["changes"]} <= {"console"}
 
 
