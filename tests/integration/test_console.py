@@ -153,9 +153,17 @@ def test_a_scheduler_that_goes_is_said_and_the_page_returns_by_itself(
 ) -> None:
     tab = new_tab()  # what fails while it is away is no fault here
     page = opened(tab, fleet)
-    os.kill(fleet.desk.rows()["dask-scheduler"]["pid"], signal.SIGKILL)
-    page.locator('#live[data-live="away"]').wait_for(timeout=30_000)
-    assert "since" in page.locator("#live-text").inner_text()
+    scheduler = fleet.desk.rows()["dask-scheduler"]["pid"]
+    pid = (fleet.desk.state / "fleets" / "watched" / "supervisord.pid").read_text()
+    supervisord = psutil.Process(int(pid))
+    supervisord.suspend()  # or the scheduler would be back before the page asks again
+    try:
+        os.kill(scheduler, signal.SIGKILL)
+        page.locator('#live[data-live="away"]').wait_for(timeout=30_000)
+        assert "since" in page.locator("#live-text").inner_text()
+        tab.look("console-away.png")
+    finally:
+        supervisord.resume()
     page.locator('#live[data-live="live"]').wait_for(timeout=60_000)
     eventually(
         lambda: [state(page, name) for name in PROCESSES] == ["running"] * len(PROCESSES),
