@@ -17,7 +17,7 @@ from lab.machine import call, unmount_below, wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PORT = 8786
+PORT = 8799  # of no fleet: one may be up on these hosts
 
 
 @pytest.fixture
