@@ -25,7 +25,7 @@ from benchmarks.machine import load_average
 __all__ = ["main"]
 
 PAGES = 10
-ROUNDS = 5
+ROUNDS = 3
 SECONDS = 15.0
 SIZES = (10, 100, 1000)
 RESULTS = Path(__file__).parent / "results" / "console.json"
