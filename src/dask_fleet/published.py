@@ -4,7 +4,8 @@ The scheduler knows what is there; from this file its console knows what should 
 digest covers it, so that writing it restarts nothing; the console reads it again when it changes.
 
 Nothing stands in it that depends on which hosts were seen, such as a share of CPUs: an ``up`` with
-``--limit`` would write another file than one without.
+``--limit`` would write another file than one without. Nor does the order of hosts in ``fleet.yaml``
+matter: who moves a line there changes no fleet.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dask_fleet.firewall import CLIENTS, OPERATOR, contract, numbers, ranges, rows, value
@@ -23,9 +25,11 @@ from dask_fleet.tls.certificates import CERTIFICATE_FILE, read_certificate
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
     from dask_fleet.firewall import Rule
-    from dask_fleet.layout import Layout, Scheduler
+    from dask_fleet.layout import Host, Layout, Scheduler, Unit
     from dask_fleet.places import Places
     from dask_fleet.spec.model import Spec
+
+    _Key = tuple[list[tuple[int, str]], str]
 
 __all__ = ["ENDS", "INVENTORY", "VERSION", "declared_versions", "published"]
 
@@ -89,6 +93,7 @@ def published(
         TLS files of each host by name, of the door by `door_subject`; empty when the fleet does
         without.
     """
+    layout = _in_order(layout)
     rules = contract(layout, {name: host.spec.ssh for name, host in expand_hosts(spec).items()})
     content: dict[str, object] = {
         "version": VERSION,
@@ -119,13 +124,39 @@ def published(
         "contract": {**value(layout, rules), "rows": _rows(rules), "lanes": _lanes(rules)},
         "certificates": [
             {"host": host, "not_after": read_certificate(pem).not_after.isoformat()}
-            for host, files in credentials.items()
+            for host, files in sorted(credentials.items())
             if (pem := files.get(CERTIFICATE_FILE))
         ],
         "history": places.history,
         "findings": places.findings,
     }
     return json.dumps(content, indent=1).encode() + b"\n"
+
+
+def _in_order(layout: Layout) -> Layout:
+    """Return a layout with hosts and processes by name, numbers in names by their value."""
+    units = [
+        replace(unit, processes=tuple(sorted(unit.processes, key=_by_name)))
+        for unit in layout.units
+    ]
+    ranks = {"scheduler": 0, "workers": 1, "door": 2}
+
+    def place(unit: Unit) -> tuple[int, list[_Key]]:
+        return ranks[unit.role], [_by_name(process) for process in unit.processes]
+
+    return replace(
+        layout,
+        hosts={host.name: host for host in sorted(layout.hosts.values(), key=_by_name)},
+        workers=tuple(sorted(layout.workers, key=_by_name)),
+        units=tuple(sorted(units, key=place)),
+    )
+
+
+def _by_name(one: Host | Scheduler | Worker) -> _Key:
+    parts = re.split(r"(\d+)", one.name)
+    # Parts at odd places are numbers.
+    values = [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
+    return values, one.name
 
 
 def _door(layout: Layout, places: Places) -> dict[str, object] | None:
@@ -143,7 +174,7 @@ def _door(layout: Layout, places: Places) -> dict[str, object] | None:
         "login": door.login,
         "tls": door.tls,
         "dashboards": {
-            one.name: door.dashboard(one.name) for one in (door.scheduler, *door.workers)
+            one.name: door.dashboard(one.name) for one in (layout.scheduler, *layout.workers)
         },
         "seen": DoorFiles.on(places, door).seen,
     }

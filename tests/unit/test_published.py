@@ -71,6 +71,23 @@ def test_hosts_addresses_and_files():
     assert one["findings"] == "/var/state/fleets/sst/doctor.json"
 
 
+def test_the_order_of_hosts_and_groups_changes_nothing():
+    one = SPEC.replace("node-[1-2]: ", "node-[1-12]: ").replace("[12-13]", "[12-23]")
+    one = one.replace('hosts: ["node-[1-2]"]', 'hosts: ["node-[1-12]"]')
+    groups = """  default: {hosts: ["node-[1-2]"], per_host: 1}
+  large: {hosts: ["node-[3-12]"], per_host: 2, prefix: large}
+"""
+    lines = one.splitlines(keepends=True)[:-1]
+    hosts, rest = lines[2:4], lines[4:]
+    text = "".join([*lines[:2], *hosts, *rest]) + groups
+    moved = "".join([*lines[:2], *reversed(hosts), *rest])
+    moved += "".join(reversed(groups.splitlines(keepends=True)))
+    assert text != moved
+    assert told(text) == told(moved)
+    names = [host["name"] for host in told(moved)["hosts"]]
+    assert names == ["head", *(f"node-{number}" for number in range(1, 13))]
+
+
 def test_the_contract_for_programs_and_for_people():
     contract = told()["contract"]
     uses = {rule["use"] for rule in contract["rules"]}

@@ -77,6 +77,8 @@ class Console:
         self.doctor = Watched[dict[str, Any] | None](read_findings, None)
         self._measures: deque[tuple[float, ...]] = deque(maxlen=_MEASURES)
         self._answer = Answer({}, b"", "")
+        #: Digest of the inventory that the answer is made of.
+        self._declared = ""
         #: The page that was made last.
         self.page = Answer(None, b"", "")
         self._made = self._until = 0.0
@@ -115,12 +117,15 @@ class Console:
         """Return the state of the fleet, made anew when the last one is too old.
 
         The larger a fleet, the longer an answer is kept: making it never takes more than a small
-        share of the scheduler's time, however many pages ask.
+        share of the scheduler's time, however many pages ask. What was declared anew since is not
+        waited for: who has changed the fleet looks whether it is so.
         """
         now = time.monotonic()
-        if now >= self._until:
+        self.declared()
+        if now >= self._until or self.inventory.digest != self._declared:
             began = time.thread_time()
             self._answer = Answer.of(self._state())
+            self._declared = self.inventory.digest
             took = time.thread_time() - began
             self._made = now
             self._until = now + min(max(_KEPT, took / _SHARE), _LONGEST)
