@@ -116,23 +116,24 @@ if [ -d "$deployed" ]; then
   find "$deployed" -type f ! -path '*/__pycache__/*' ! -path '*/.dask-fleet-new/*' \\
     -exec sha256sum {} +
 fi
-mark units
-set --
-for path in "$deployed"/units/*.json; do if [ -f "$path" ]; then set -- "$@" "$path"; fi; done
-if [ $# -gt 0 ]; then awk 'FNR == 1 { print "\\n" FILENAME } { print }' "$@"; fi
-mark certificate
-if [ -f "$certificate" ]; then cat "$certificate"; fi
 mark environments
 for path in "$environments"/*/.dask-fleet-complete; do
   if [ -f "$path" ]; then path=${path%/*}; echo "${path##*/}"; fi
 done
-mark records
 set --
-for path in "$run"/*.json; do if [ -f "$path" ]; then set -- "$@" "$path"; fi; done
+for path in "$deployed"/units/*.json "$certificate" "$run"/*.json; do
+  if [ -f "$path" ]; then set -- "$@" "$path"; fi
+done
 if [ $# -gt 0 ]; then
-  awk '
+  run=$run awk '
+    FNR == 1 {
+      recorded = index(FILENAME, ENVIRON["run"] "/") == 1
+      is = recorded ? "records" : FILENAME ~ /[.]json$/ ? "units" : "certificate"
+      if (is != was) { print "\\n#### " is; was = is }
+      if (is == "units") print "\\n" FILENAME
+    }
     { print }
-    match($0, /"pid": *[0-9]+/) {
+    recorded && match($0, /"pid": *[0-9]+/) {
       pid = substr($0, RSTART + 6, RLENGTH - 6)
       gsub(/[^0-9]/, "", pid)
       path = "/proc/" pid "/stat"

@@ -79,9 +79,7 @@ class SystemdHost(SimulatedHost):
 
     def _runtime(self) -> RuntimeObserved:
         lines = [
-            f"file {file.digest}  {path}"
-            for path, file in self.files.items()
-            if path.startswith(PREFIX)
+            f"{file.digest}  {path}" for path, file in self.files.items() if path.startswith(PREFIX)
         ]
         lines += ["login 0", "systemd 252", *(["prepared 1"] if self.ready else [])]
         for name in sorted({*self.loaded, *self._services()}):

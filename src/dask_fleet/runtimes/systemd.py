@@ -9,6 +9,7 @@ systemd.resource-control(5).
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,9 @@ _PROPERTIES = (
     "NeedDaemonReload",
     "ExecMainStatus",
 )
+
+_FILE = re.compile(r"([0-9a-f]{64}) [ *](/.*)")
+"""A line of sha256sum."""
 
 # The one bad name in a list of units must not keep `systemctl` from the others.
 _UPDATE = """\
@@ -200,32 +204,35 @@ class SystemdRuntime:
     def look(self, places: Places) -> str:
         """Return shell text that prints files of units, the user, and what systemd knows."""
         directory, prefix = shlex.quote(_DIRECTORY), shlex.quote(self._prefix)
-        properties = ",".join(_PROPERTIES)
+        user, properties = shlex.quote(self.user), ",".join(_PROPERTIES)
         parent = places.fleets.rpartition("/")[0]
-        owned = " ".join(map(shlex.quote, (places.run, places.work)))
+        made = " ".join(map(shlex.quote, (places.run, places.work, parent, places.fleets)))
+        # Few programs: to start one takes a host longer than what it has to do. Systemd is asked
+        # for the units that it knows and for those with a file, which it may never have read.
         return f"""\
+set --
 for path in {directory}/{prefix}*.service {directory}/{prefix}*.service.d/*; do
-  if [ -f "$path" ]; then echo "file $(sha256sum "$path")"; fi
+  if [ -f "$path" ]; then set -- "$@" "$path"; fi
 done
+if [ $# -gt 0 ]; then sha256sum "$@"; fi
 echo "login $(id -u)"
-if [ -d /run/systemd/system ] && systemctl --version >/dev/null 2>&1; then
-  echo "systemd $(systemctl --version | sed -n '1s/^systemd \\([0-9]*\\).*/\\1/p')"
+if getent passwd {user} >/dev/null; then
+  case $(stat -c '%U %a' {made} 2>/dev/null) in
+    {user}" "*"
+"{user}" "*"
+"*" 755
+"*" 755") echo "prepared 1" ;;
+  esac
 fi
-if getent passwd {shlex.quote(self.user)} >/dev/null; then
-  ready=yes
-  for place in {owned}; do
-    [ "$(stat -c %U "$place" 2>/dev/null)" = {shlex.quote(self.user)} ] || ready=no
+if [ -d /run/systemd/system ] && version=$(systemctl --version 2>/dev/null); then
+  version=${{version#systemd }}
+  echo "systemd ${{version%%[!0-9]*}}"
+  set -- {prefix}'*.service'
+  for path in {directory}/{prefix}*.service; do
+    if [ -f "$path" ] || [ -L "$path" ]; then set -- "$@" "${{path##*/}}"; fi
   done
-  for place in {" ".join(map(shlex.quote, (parent, places.fleets)))}; do
-    [ "$(stat -c %a "$place" 2>/dev/null)" = 755 ] || ready=no
-  done
-  [ $ready = no ] || echo "prepared 1"
+  systemctl show --property={properties} "$@"
 fi
-units=$(
-  {{ systemctl list-units --all --plain --no-legend --full {prefix}'*.service'
-     ls {directory} | grep -F {prefix} | grep '\\.service$'
-  }} 2>/dev/null | sed 's/^[^a-zA-Z0-9]*//; s/ .*//' | sort -u)
-if [ -n "$units" ]; then systemctl show --property={properties} $units; fi
 """
 
     def read(self, text: str) -> RuntimeObserved:
@@ -242,9 +249,8 @@ if [ -n "$units" ]; then systemctl show --property={properties} $units; fi
                     self._keep(units, block)
                     block = {}
                 block[key] = value
-            elif line.startswith("file "):
-                digest, _, path = line[5:].partition("  ")
-                files[path] = digest
+            elif found := _FILE.fullmatch(line):
+                files[found[2]] = found[1]
             else:
                 word, _, rest = line.partition(" ")
                 facts[word] = rest
