@@ -87,7 +87,15 @@ class _Fields:
     def path(self, key: str) -> str:
         return f"{self.where}.{key}" if self.where else key
 
-    def take(self, key: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:
+    def take(
+        self,
+        key: str,
+        kind: type | tuple[type, ...],
+        default: Any = _MISSING,
+        *,
+        secret: bool = False,
+    ) -> Any:
+        """Return the value of a key; what is wrong with a ``secret`` one is said without it."""
         value = self.data.pop(key, default)
         path = self.path(key)
         if value is _MISSING:
@@ -97,7 +105,8 @@ class _Fields:
         if value is not default and (not isinstance(value, kind) or isinstance(value, bool)):
             kinds = kind if isinstance(kind, tuple) else (kind,)
             wanted = " or ".join(k.__name__ for k in kinds)
-            self.faults.append(f"{path} must be {wanted}, not {value!r}")
+            is_ = type(value).__name__ if secret else repr(value)
+            self.faults.append(f"{path} must be {wanted}, not {is_}")
             return None
         return value
 
@@ -150,9 +159,10 @@ def _parse(data: Any, faults: list[str]) -> Unit | None:
     if role not in ("scheduler", "workers"):
         faults.append(f"role must be scheduler or workers, not {role!r}")
         return None
-    environment = fields.take("environment", dict, {})
+    # The values of variables may be secrets, and what is said here goes to the log.
+    environment = fields.take("environment", dict, {}, secret=True)
     faults += [
-        f"environment.{key} must be str, not {value!r}"
+        f"environment.{key} must be str, not {type(value).__name__}"
         for key, value in (environment or {}).items()
         if not isinstance(value, str)
     ]
