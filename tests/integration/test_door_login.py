@@ -19,7 +19,7 @@ import pytest
 from dask_fleet.proxy.accounts import LENGTH, PASSWORDS, SESSIONS
 from dask_fleet.tls.authority import Authority
 from tests.integration.browser import browsing, changed
-from tests.integration.conftest import eventually, fleet_text
+from tests.integration.conftest import eventually, fleet_text, free_ports, make_desk
 from tests.integration.door import (
     ANN,
     PATIENCE,
@@ -349,6 +349,43 @@ def test_no_secret_is_seen_anywhere(house: House):
     assert "user add gus" in seen["history"]
     for what in (secret, "the secret of g", basic("gus", secret), token, cookie, line):
         assert [place for place, text in seen.items() if what in text] == []
+
+
+# -- directories of any name -------------------------------------------------------------
+
+
+def test_files_lie_in_a_directory_of_any_name():
+    """nginx reads each of them: what guards the door, and who may come in."""
+    base = free_ports(40)
+    with make_desk() as desk:
+        desk.environ["XDG_STATE_HOME"] += "/a b;{c}#'é"
+        door = f'door: {{listen: "127.0.0.1:{base + 5}", login: users}}\n'
+        desk.declare(fleet_text("odd", base, workers=1, more=door))
+        call(desk, "user", "add", "ann", "--password-stdin", given=ANN)
+        desk.call("up", "--yes")
+        one = Knocker(f"http://127.0.0.1:{base + 5}")
+        assert one.ask().status == 401
+        assert one.ask(Authorization=basic("ann", "wrong horse")).status == 401
+        cookie = one.ask(Authorization=basic("ann", ANN)).cookie
+        assert one.ask(Cookie=cookie).status == 200
+        token = call(desk, "token", "add", "program").out.strip()
+        assert one.ask(Authorization=f"Bearer {token}").status == 200
+        call(desk, "token", "rm", "program")
+        assert one.ask(Authorization=f"Bearer {token}").status == 401
+        assert "nothing to do" in desk.call("up", "--yes").out
+
+
+@pytest.mark.parametrize("letter", ["$", "*", "?", "\\"])
+def test_a_directory_that_nginx_cannot_be_told_of_is_refused(letter: str):
+    with make_desk() as desk:
+        desk.environ["XDG_STATE_HOME"] += f"/a{letter}b"
+        base = free_ports(40)
+        desk.declare(fleet_text("odd", base, workers=1, more="door: true\n"))
+        for words in (["up", "--yes"], ["plan"], ["door", "--print"]):
+            said = desk.call(*words, status=1).err
+            assert "nginx cannot be told of a path with" in said
+            assert "XDG_STATE_HOME" in said
+        assert not desk.state.exists()
 
 
 # -- with TLS ----------------------------------------------------------------------------

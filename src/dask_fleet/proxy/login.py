@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dask_fleet.proxy.accounts import COOKIES, LENGTH, PASSWORDS, SESSIONS, TOKENS
+from dask_fleet.proxy.nginx_paths import if_there, quoted
 
 __all__ = ["Login", "outer_block", "request_headers", "response_headers", "server_block"]
 
@@ -63,6 +64,10 @@ class Login:
         """Name of the cookie: a browser shares cookies between all ports of a host."""
         return f"dask_fleet_{self.fleet.replace('-', '_')}"
 
+    def file(self, name: str) -> str:
+        """Return the path of one of those files."""
+        return f"{self.folder}/{name}"
+
     @property
     def sign_in_here(self) -> str | None:
         """The path below which the service's own pages are, if they are behind the door too."""
@@ -97,7 +102,7 @@ map $http_authorization {v}_bearer {{
     default "";
 }}
 map {v}_bearer {v}_program {{
-    include {login.folder}/{_pattern(TOKENS)};
+    include {if_there(login.file(TOKENS))};
     default "";
 }}
 """
@@ -108,7 +113,7 @@ map {v}_bearer {v}_program {{
         + f"""\
 # Browsers bring the cookie that they were given after a good password.
 map $cookie_{login.cookie} {v}_session {{
-    include {login.folder}/{_pattern(SESSIONS)};
+    include {if_there(login.file(SESSIONS))};
     default "";
 }}
 map "{v}_session{v}_program" {v}_realm {{
@@ -123,7 +128,7 @@ map "{v}_realm $upstream_status" {v}_user {{
     default   "user:$remote_user";
 }}
 map {v}_user {v}_secret {{
-    include {login.folder}/{_pattern(COOKIES)};
+    include {if_there(login.file(COOKIES))};
     default "";
 }}
 map {v}_secret {v}_cookie {{
@@ -158,7 +163,7 @@ def server_block(login: Login) -> str:
             text
             + f"""\
 auth_basic {v}_realm;
-auth_basic_user_file {login.folder}/{PASSWORDS};
+auth_basic_user_file {quoted(login.file(PASSWORDS))};
 limit_req zone={login.cookie}_guess burst=20 nodelay;
 limit_req zone={login.cookie}_guesses burst=40 nodelay;
 limit_req_status 429;
@@ -257,7 +262,3 @@ map "$http_upgrade $request_method $http_accept" {v}_browser {{
 
 def _secure(login: Login) -> str:
     return "; Secure" if login.url.startswith("https:") else ""
-
-
-def _pattern(name: str) -> str:
-    return f"{name[:-1]}[{name[-1]}]"

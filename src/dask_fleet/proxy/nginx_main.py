@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dask_fleet.proxy.nginx_paths import if_there, quoted
+
 __all__ = ["main_configuration"]
 
 _CONNECTIONS = 8192
@@ -19,9 +21,16 @@ def main_configuration(fleet: str, prefix: str, site: str) -> str:
         Absolute directory for its pid and for what it buffers.
     site : str
         Absolute path of the site file.
+
+    Raises
+    ------
+    FleetError
+        nginx cannot be told of such a path.
     """
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    buffers = "\n".join(f'    {kind}_temp_path "{prefix}/buffers-{kind}";' for kind in kinds)
+    buffers = "\n".join(
+        f"    {kind}_temp_path {quoted(f'{prefix}/buffers-{kind}')};" for kind in kinds
+    )
     return f"""\
 # nginx of the door of the fleet {fleet}, and of nothing else.
 # Written by dask-fleet; `dask fleet up` replaces what is edited here.
@@ -29,8 +38,8 @@ daemon off;
 worker_processes 2;
 worker_rlimit_nofile {2 * _CONNECTIONS};
 # Where root brings the fleet up, it is root who reads who may come in.
-include "{prefix}/run-a[s].conf";
-pid "{prefix}/nginx.pid";
+include {if_there(f"{prefix}/run-as.conf")};
+pid {quoted(f"{prefix}/nginx.pid")};
 error_log stderr warn;
 
 events {{
@@ -43,6 +52,6 @@ http {{
     default_type application/octet-stream;
     map_hash_max_size 65536;
     map_hash_bucket_size 128;
-    include "{site}";
+    include {quoted(site)};
 }}
 """

@@ -7,7 +7,8 @@ from textwrap import indent
 
 from dask_fleet.door import bracketed
 from dask_fleet.proxy.login import request_headers, response_headers, server_block
-from dask_fleet.proxy.nginx_text import Site, listens, quoted
+from dask_fleet.proxy.nginx_paths import quoted
+from dask_fleet.proxy.nginx_text import Site, listens
 from dask_fleet.proxy.pages import scheduler_down, worker_away
 
 __all__ = ["servers"]

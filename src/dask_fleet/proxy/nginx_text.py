@@ -1,4 +1,4 @@
-"""Names and quotes of nginx: what the parts of a site file have in common."""
+"""Names of nginx: what the parts of a site file have in common."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dask_fleet.door import Door, Route
     from dask_fleet.proxy.door_files import DoorFiles
 
-__all__ = ["Site", "key_of", "listens", "quoted"]
+__all__ = ["Site", "key_of", "listens"]
 
 _LONGEST_KEY = 46
 """Letters that a key of a map may have: its hash has buckets of 64 bytes, and their size may be
@@ -64,9 +64,3 @@ def key_of(key: str) -> str:
     if len(key) <= _LONGEST_KEY:
         return f'"{key}"'
     return f'"~*^{re.escape(key)}$"'
-
-
-def quoted(text: str) -> str:
-    """Return text between quotes as nginx reads it; ``$`` begins a variable all the same."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -29,7 +29,9 @@ _SOCKET_PATH_LIMIT = 107
 """Bytes of a Unix socket's path that Linux takes (``sun_path``, unix(7)), less supervisord's
 temporary suffix, which is checked apart."""
 
-_COMMENT = re.compile(r"\s[;#]")
+_UNFIT = re.compile(r"""\s[;#]|["%\[]""")
+"""Begins a comment; ends a value of a variable; is expanded once here and twice there; makes a
+pattern of the directory in which supervisord looks for programs."""
 
 _STATES: dict[str, UnitState] = {
     "STOPPED": "stopped",
@@ -96,10 +98,10 @@ class SupervisorRuntime:
     ) -> tuple[ManagedFile, ...]:
         """Return ``supervisord.conf`` and one program file for each unit."""
         for place in (places.state, places.logs, places.environments):
-            if _COMMENT.search(place):
+            if found := _UNFIT.search(place):
                 raise FleetError(
-                    f"supervisord takes the end of this path for a comment: {place}",
-                    "choose directories without ' ;' and ' #' in their names",
+                    f"supervisord cannot be told of a path with {found[0]!r} in it: {place}",
+                    "choose directories without ' ;', ' #', '\"', '%' and '[' in their names",
                 )
         socket = self._socket(places)
         if len(socket.encode()) + len(".1234567") > _SOCKET_PATH_LIMIT:
@@ -129,7 +131,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 serverurl=unix://{_quoted(socket)}
 
 [include]
-files={_quoted(shlex.quote(places.deployed + "/programs"))}/*.conf
+files=programs/*.conf
 """
         return (
             ManagedFile(self._configuration(places), main.encode()),
