@@ -34,6 +34,9 @@ ANN = "right horse: battery"
 """The password of ann."""
 WORKER = "dask-worker-0001"
 
+ALIVE = r"It was last alive on 20\d\d-\d\d-\d\d at \d\d:\d\d:\d\d UTC\."
+"""What the door's page about a scheduler says that is down."""
+
 _BUSY = """\
 import select, sys, time
 from distributed import Client
@@ -77,17 +80,18 @@ class Knocker:
 
     url: str
     context: ssl.SSLContext | None = None
+    source: str = "127.0.0.1"
 
     def ask(
         self,
         path: str = "/health",
         *,
         method: str = "GET",
-        source: str = "127.0.0.1",
+        source: str = "",
         **headers: str,
     ) -> Answer:
-        """Ask for a path; no redirect is followed. ``source`` is the address to come from."""
-        place, bind = urlsplit(self.url).netloc, (source, 0)
+        """Ask for a path; no redirect is followed. ``source`` is another address to come from."""
+        place, bind = urlsplit(self.url).netloc, (source or self.source, 0)
         if self.context:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 place, timeout=PATIENCE, source_address=bind, context=self.context

@@ -22,7 +22,7 @@ from dask_fleet.proxy.nginx_main import main_configuration
 from dask_fleet.tls.authority import Authority
 from tests.conftest import REPOSITORY
 from tests.integration.conftest import Desk, eventually, fleet_text, free_ports, make_desk
-from tests.integration.door import Knocker
+from tests.integration.door import ALIVE, Knocker
 
 GOLDEN = REPOSITORY / "tests" / "unit" / "data" / "door"
 WORKERS = ("dask-worker-0001", "dask-worker-0002")
@@ -256,6 +256,7 @@ def test_a_scheduler_that_is_down_has_a_page_and_comes_back(doored: Doored):
         what="the page that says so",
     )
     assert "The scheduler is down" in answer.body
+    assert re.search(f'<p id="since">{ALIVE}\n</p>', answer.body)
     assert 'http-equiv="refresh"' in answer.body
     eventually(lambda: doored.status("/health") == 200, within=60, what="it is back")
     eventually(doored.desk.all_running, within=60, what="all run again")

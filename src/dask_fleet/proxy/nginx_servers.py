@@ -117,17 +117,23 @@ def _locations(site: Site) -> Iterator[str]:
     yield "\n    location ^~ /api/v1 { return 404; }"
     seen = ""
     if site.files.seen:
-        seen = '<!--# include virtual="/.door/seen" -->'
+        seen = (
+            '<!--# block name="unknown" --><!--# endblock -->'
+            '<!--# include virtual="/.door/seen" stub="unknown" -->'
+        )
         yield f"""
     location = /.door/seen {{
         internal;
-        default_type text/plain;
+        log_not_found off;
         alias {quoted(site.files.seen)};
     }}"""
     yield f"""
     error_page 502 504 = @door_away;
     location @door_away {{{_unguarded(site)}
-        default_type "text/html; charset=utf-8";
+        # A page whatever was asked for; what is included is put into text/html alone.
+        types {{ }}
+        default_type text/html;
+        charset utf-8;
         ssi on;
         add_header Retry-After 5 always;
         add_header Cache-Control no-store always;

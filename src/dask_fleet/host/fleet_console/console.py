@@ -197,10 +197,15 @@ def _release(history: tuple[dict[str, Any], ...]) -> dict[str, Any] | None:
 
 
 def _write_time(path: Path) -> None:
-    """Write the time in place; it is always as long, so whoever reads it finds it whole."""
-    text = time.strftime("%Y-%m-%d %H:%M:%S UTC\n", time.gmtime())
+    """Write the time in place; it is always as long, so whoever reads it finds it whole.
+
+    It is a sentence, for a page that shows it as it is.
+    """
+    text = time.strftime("It was last alive on %Y-%m-%d at %H:%M:%S UTC.\n", time.gmtime())
     handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
+        # Who may pass through the directory may read it, whatever the umask of the unit.
+        os.fchmod(handle, 0o644)
         os.pwrite(handle, text.encode(), 0)
     finally:
         os.close(handle)
