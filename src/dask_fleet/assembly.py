@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from dask_fleet.spec.expand import expand_hosts
 from dask_fleet.transports.local import LocalTransport
 
 if TYPE_CHECKING:
+    from dask_fleet.door import Door
     from dask_fleet.environment import Environment
     from dask_fleet.layout import Host, Layout
     from dask_fleet.runtimes.base import Runtime
@@ -146,20 +148,25 @@ def open_fleet(
             door=door is not None and door.host == name,
         )
     asked = frozenset(name for name, access in hosts.items() if access.remote)
-    given = None
-    if layout.door is not None and layout.door.tls == "files":
-        from dask_fleet.door_certificate import given_credentials
-
-        given = given_credentials(layout.door, path.parent if path else Path())
-    blueprint = replace(blueprint, asked=asked, door_credentials=given)
     return Fleet(
-        blueprint,
+        replace(blueprint, asked=asked),
         hosts,
+        given=partial(_given, layout.door, path.parent if path else Path()),
         issuer=_issuer(layout, words, new=new_authority),
         connections=connections,
         chosen=_chosen(list(hosts), words),
         limit=words,
     )
+
+
+def _given(door: Door | None, base: Path) -> Mapping[str, Mapping[str, bytes]]:
+    """Return the door's certificate and key if they lie beside fleet.yaml."""
+    if door is None or door.tls != "files":
+        return {}
+    from dask_fleet.door_certificate import given_credentials
+    from dask_fleet.proxy.door_target import door_subject
+
+    return {door_subject(door): given_credentials(door, base)}
 
 
 def _chosen(hosts: list[str], limit: tuple[str, ...]) -> frozenset[str]:

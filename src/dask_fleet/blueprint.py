@@ -46,8 +46,6 @@ class Blueprint:
         What is known of hosts before they are looked at: of this machine.
     asked : frozenset of str
         Hosts whose own word on their CPUs and memory counts.
-    door_credentials : Mapping of str to bytes, optional
-        Certificate and key of the door, by file name, if the operator has given them.
     """
 
     spec: Spec
@@ -55,7 +53,6 @@ class Blueprint:
     launcher: Mapping[str, bytes]
     known: Mapping[str, HostFacts]
     asked: frozenset[str] = frozenset()
-    door_credentials: Mapping[str, bytes] | None = None
 
     @property
     def digest(self) -> str:
@@ -107,8 +104,6 @@ class Blueprint:
             TLS files of each host by name, of the door by `door_subject`; empty when the fleet
             does without.
         """
-        if layout.door and self.door_credentials:
-            credentials = {**credentials, door_subject(layout.door): self.door_credentials}
         return tuple(
             replace(
                 self._target(layout, host, place, runtimes[host], credentials),

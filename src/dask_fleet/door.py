@@ -63,6 +63,8 @@ class Door:
         Files on the operator's machine, as they stand in the spec.
     email : str or None
         For the ACME server.
+    acme_server : str or None
+        URL of its directory; certbot's own choice when there is none.
     login : {"none", "users", "forward"}
         Who is let in: everybody, users with a password, or whom ``forward_auth`` lets in.
     forward_auth, sign_in : str or None
@@ -89,6 +91,7 @@ class Door:
     certificate: str | None = None
     key: str | None = None
     email: str | None = None
+    acme_server: str | None = None
     forward_auth: str | None = None
     sign_in: str | None = None
     allow: tuple[str, ...] = ()
@@ -177,6 +180,7 @@ def place_door(
         certificate=asked.tls.certificate if asked.tls else None,
         key=asked.tls.key if asked.tls else None,
         email=asked.tls.acme.email if asked.tls and asked.tls.acme else None,
+        acme_server=asked.tls.acme.server if asked.tls and asked.tls.acme else None,
         forward_auth=login.forward_auth if login else None,
         sign_in=login.sign_in if login else None,
         allow=asked.allow,

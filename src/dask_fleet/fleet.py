@@ -62,6 +62,8 @@ class Fleet:
         The hosts that are looked at and acted on; all if it is empty.
     limit : tuple of str
         The words that have chosen them, for the history.
+    given : callable
+        Returns TLS files that the operator has brought; who looks only needs none.
     """
 
     def __init__(
@@ -73,13 +75,14 @@ class Fleet:
         connections: Closing | None = None,
         chosen: frozenset[str] = frozenset(),
         limit: tuple[str, ...] = (),
+        given: Callable[[], Mapping[str, Mapping[str, bytes]]] = dict,
     ) -> None:
         self.blueprint = blueprint
         self.layout = blueprint.layout()
         self.hosts = hosts
         self.chosen = chosen or frozenset(hosts)
         self._limit = limit
-        self._issuer = issuer
+        self._issuer, self._given = issuer, given
         self._connections = connections
 
     @property
@@ -130,7 +133,7 @@ class Fleet:
             layout,
             {name: access.places for name, access in seen.items()},
             {name: access.runtime for name, access in seen.items()},
-            self._issuer.files(layout) if self._issuer else {},
+            {**(self._issuer.files(layout) if self._issuer else {}), **self._given()},
         )
 
     async def _targets_of_ours(self, sight: Sight) -> tuple[HostTarget, ...]:
@@ -300,19 +303,16 @@ class Fleet:
         self._need(sight)
         plan = self._down(sight)
         failed = dict(sight.failures)
-        if plan.empty:
-            return Upped(plan, time.monotonic() - began, failures=failed)
-        if not confirm(plan):
-            return Upped(plan, time.monotonic() - began, declined=True, failures=failed)
+        if plan.empty or not confirm(plan):
+            return Upped(plan, time.monotonic() - began, declined=not plan.empty, failures=failed)
         async with self._lease("down", force=break_lease):
             sight = await self.look()
             again = self._down(sight)
-            async with self._recorded("down", again) as failed_in:
-                failed_in.update(sight.failures)
+            async with self._recorded("down", again) as failed:
+                failed.update(sight.failures)
                 from dask_fleet import executor
 
-                failed_in.update(await executor.apply(again, self.hosts, sink))
-                failed = failed_in
+                failed.update(await executor.apply(again, self.hosts, sink))
         return Upped(plan, time.monotonic() - began, failures=failed)
 
     def _down(self, sight: Sight) -> Plan:

@@ -133,6 +133,8 @@ class DoorObserved:
         Whether systemd starts it at boot.
     certificate : str
         The certificate in PEM; empty if it has none.
+    dangling : bool
+        Whether nginx is told of a certificate of certbot's that is not there.
     """
 
     files: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -142,6 +144,7 @@ class DoorObserved:
     active: str = ""
     at_boot: bool = False
     certificate: str = ""
+    dangling: bool = False
 
 
 @dataclass(frozen=True, slots=True)

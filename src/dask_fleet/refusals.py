@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, cast
 
 from dask_fleet.errors import FleetError
+from dask_fleet.proxy.door_files import CERTIFICATE
+from dask_fleet.tls.certificates import read_certificate, validity
 from dask_fleet.wheels.interpreters import choose, missing_python, unsuitable
 
 if TYPE_CHECKING:
@@ -57,6 +60,8 @@ def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[
             f"{target.host}: the door needs nginx, and there is none",
             "`apt-get install nginx-light` there, or take `door` out of fleet.yaml",
         )
+    if error := _certificate(target, seen):
+        yield error
     lacking = target.units and target.environment.digest not in seen.environments
     if lacking and seen.software is not None:
         if error := unsuitable(target.host, seen.software):
@@ -66,6 +71,23 @@ def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[
             yield missing_python(target.host, wanted, seen.software.interpreters)
     if error := _memory(target, seen):
         yield error
+
+
+def _certificate(target: HostTarget, seen: HostObserved) -> FleetError | None:
+    """Return the error of a new certificate that does not hold; an old one is the doctor's."""
+    door = target.door
+    if door is None or not door.given:
+        return None
+    if seen.door.files.get(CERTIFICATE) == door.digests[CERTIFICATE]:
+        return None
+    certificate = read_certificate(door.given)
+    now = datetime.fromtimestamp(float(seen.facts.get("clock", 0)), timezone.utc)
+    if certificate.not_before <= now < certificate.not_after:
+        return None
+    return FleetError(
+        f"door.tls.certificate: by the clock of {target.host} it {validity(certificate, now)}",
+        "put one that holds beside fleet.yaml",
+    )
 
 
 def _memory(target: HostTarget, seen: HostObserved) -> FleetError | None:

@@ -115,6 +115,8 @@ class DoorTarget:
         Whether the scheduler is on its host.
     certified_name : str
         Name for which certbot fetches a certificate; empty if it does not.
+    given : bytes
+        The certificate, if the operator has brought it; else empty.
     """
 
     url: str
@@ -124,6 +126,7 @@ class DoorTarget:
     own: bool
     with_scheduler: bool
     certified_name: str = ""
+    given: bytes = b""
 
     @property
     def digests(self) -> dict[str, str]:

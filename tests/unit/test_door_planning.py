@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from dask_fleet.actions import RemoveDoor, UpdateDoor
-from dask_fleet.checks.door import door_findings
+from dask_fleet.checks.door import door_findings, renewal
 from dask_fleet.checks.findings import CHECKS
 from dask_fleet.door import DOOR_NAME
 from dask_fleet.errors import UnreachableHostError
@@ -22,12 +25,15 @@ from dask_fleet.observed import (
 )
 from dask_fleet.places import Places
 from dask_fleet.ports import Holder, foreign, ports_in_the_way
+from dask_fleet.proxy.door_files import certbot
 from dask_fleet.proxy.door_look import read_door
 from dask_fleet.proxy.door_target import door_subject, door_target
 from dask_fleet.proxy.planning import door_changes
 from dask_fleet.proxy.status import door_in_words, door_rows
 from dask_fleet.spec import parse
 from dask_fleet.target import DoorTarget
+from dask_fleet.tls.authority import Authority
+from dask_fleet.tls.certificates import CertificateSeen
 
 VMS = """\
 name: sst
@@ -239,6 +245,72 @@ def test_the_doctor_warns_of_one_that_is_open_or_plain(text: str, faults: list[s
     assert [fault in one.fault for one, fault in zip(found, faults, strict=True)] == [True] * len(
         faults
     )
+
+
+# -- a certificate by ACME ------------------------------------------------------------------
+
+ACME = VMS.replace(
+    "tls: fleet", "server_name: dask.example.org, tls: {acme: {email: ops@example.org}}"
+)
+BEGAN = datetime(2026, 11, 24, tzinfo=timezone.utc)
+
+
+def fetched(tmp_path: Path, by: str, *, after: timedelta) -> HostObserved:
+    """Return the look at a door whose certificate an authority has given, so much later."""
+    made = Authority(tmp_path / by, by).ensure({"door": ("dask.example.org",)}, now=BEGAN)["door"]
+    seen = seen_of(target_of(ACME), certificate=made.certificate.decode())
+    return replace(seen, facts={"clock": str((BEGAN + after).timestamp())})
+
+
+def test_before_certbot_has_fetched_one_everybody_is_told_what_is_missing(tmp_path: Path):
+    layout, seen = layout_of(ACME), fetched(tmp_path, "sst", after=timedelta(days=1))
+    assert door_in_words(layout, {"gate": seen}) == (
+        "door: https://dask.example.org on gate; its certificate is the fleet's own until certbot "
+        "has fetched one there: `dask fleet door` prints the command"
+    )
+    (one,) = door_findings(layout, {"gate": seen})
+    assert (one.severity, one.remedy) == (
+        "warning",
+        "let certbot fetch it: `dask fleet door` prints the command",
+    )
+    assert "it is the fleet's own until certbot has fetched one" in one.fault
+    # The same one is what a door with `tls: fleet` is to have.
+    assert list(door_findings(layout_of(VMS), {"gate": seen})) == []
+
+
+@pytest.mark.parametrize(("days", "warned"), [(1, False), (334, False), (336, True), (366, True)])
+def test_one_that_certbot_has_fetched_is_as_any_other(tmp_path: Path, days: int, warned: bool):
+    layout, seen = layout_of(ACME), fetched(tmp_path, "some CA", after=timedelta(days=days))
+    assert "; its certificate " in door_in_words(layout, {"gate": seen})
+    assert bool(list(door_findings(layout, {"gate": seen}))) is warned
+
+
+def test_one_of_few_days_is_not_about_to_end_from_the_beginning():
+    door = layout_of(ACME).door
+    assert door is not None
+    short = CertificateSeen("", (), "", BEGAN, BEGAN + timedelta(days=20), "")
+    assert renewal(door, short) == timedelta(days=5)
+
+
+def test_one_that_was_taken_from_certbot_is_replaced():
+    found = door_changes("gate", target_of(ACME), seen_of(target_of(ACME), dangling=True))
+    assert found is not None
+    assert found[0].reason == "the certificate that certbot kept is gone"
+
+
+def test_certbot_is_told_all_that_it_would_ask():
+    door = layout_of(ACME).door
+    assert door is not None
+    own = "/var/lib/dask-fleet/fleets/sst.door"
+    line = (
+        f"certbot certonly --webroot --webroot-path {own}/challenges "
+        "--cert-name dask.example.org --domain dask.example.org "
+        f"--email ops@example.org --agree-tos --non-interactive --deploy-hook {own}/certified"
+    )
+    assert shlex.join(certbot(PLACES, door)) == line
+    ours = layout_of(ACME.replace("ops@example.org", "a@b.c, server: 'https://ca.lan/dir'")).door
+    assert ours is not None
+    assert "--server https://ca.lan/dir --email a@b.c" in shlex.join(certbot(PLACES, ours))
 
 
 def test_the_doctor_names_a_certificate_that_cannot_be_read():

@@ -103,8 +103,10 @@ def _text(declared: Declared, door: Door) -> None:
         from dask_fleet.proxy.door_files import certbot
 
         host = declared.layout.hosts[door.host]
+        say(f"once on {door.host}, as root and after `dask fleet up`:", first=2)
+        # On one line whatever the width: it is copied into a shell.
         line = shlex.join(certbot(places_on(declared.layout.name, host), door))
-        say(f"once on {door.host}, after `dask fleet up`: {line}", first=2, rest=4)
+        click.echo(f"    {line}")
     say(f"let in: {_LOGINS[door.login].format(forward_auth=door.forward_auth)}", first=2, rest=4)
     if door.allow:
         say(f"from: {', '.join(door.allow)}", first=2, rest=4)

@@ -87,8 +87,11 @@ class DoorFiles:
 
 def certbot(places: Places, door: Door) -> tuple[str, ...]:
     """Return the command that fetches a certificate, to be run once on the door's host."""
+    server = ("--server", door.acme_server) if door.acme_server else ()
     return (
         *("certbot", "certonly", "--webroot", "--webroot-path", f"{places.door}/challenges"),
-        *("--domain", door.server_name, "--email", door.email or "", "--agree-tos"),
-        *("--non-interactive", "--deploy-hook", f"{places.door}/{CERTIFIED}"),
+        # The name of the directory below /etc/letsencrypt/live where an `up` looks for it.
+        *("--cert-name", door.server_name, "--domain", door.server_name, *server),
+        *("--email", door.email or "", "--agree-tos", "--non-interactive"),
+        *("--deploy-hook", f"{places.door}/{CERTIFIED}"),
     )

@@ -37,4 +37,5 @@ def read_door(lines: Iterable[str]) -> DoorObserved:
         active=facts.get("active", ""),
         at_boot=facts.get("boot", "") == "enabled",
         certificate="\n".join(certificate),
+        dangling="dangling" in facts,
     )

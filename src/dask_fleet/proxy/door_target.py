@@ -73,4 +73,5 @@ def door_target(
         own=door.own,
         with_scheduler=door.with_scheduler,
         certified_name=door.server_name if door.tls == "acme" else "",
+        given=credentials.get(CERTIFICATE_FILE, b"") if door.tls == "files" else b"",
     )

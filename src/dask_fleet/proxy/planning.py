@@ -40,6 +40,8 @@ def door_changes(
     there = seen.door
     if not there.files:
         return Change(host, "create", DOOR, "it is not there", door.url), update
+    if there.dangling:
+        return Change(host, "change", DOOR, "the certificate that certbot kept is gone"), update
     if why := _outdated(door, there):
         return Change(host, "change", DOOR, why, door.url), update
     if door.own:

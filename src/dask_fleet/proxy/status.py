@@ -9,7 +9,7 @@ from dask_fleet.door import DOOR_NAME
 from dask_fleet.errors import FleetError
 from dask_fleet.inventory import Row
 from dask_fleet.ports import overlap
-from dask_fleet.tls.certificates import read_certificate, validity
+from dask_fleet.tls.certificates import authority_title, read_certificate, validity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from dask_fleet.inventory import RowState
     from dask_fleet.layout import Layout
     from dask_fleet.observed import HostObserved
+    from dask_fleet.tls.certificates import CertificateSeen
 
-__all__ = ["certificate_ends", "door_in_words", "door_rows"]
+__all__ = ["certificate_ends", "door_in_words", "door_rows", "stands_in"]
 
 _SYSTEMD: Mapping[str, RowState] = {
     "active": "running",
@@ -116,8 +117,20 @@ def door_in_words(layout: Layout, observed: Mapping[str, HostObserved]) -> str:
         certificate = read_certificate(seen.door.certificate.encode())
     except FleetError:
         return f"{text}; its certificate cannot be read, and `dask fleet up` replaces it"
+    if stands_in(layout, certificate):
+        return (
+            f"{text}; its certificate is the fleet's own until certbot has fetched one there:"
+            " `dask fleet door` prints the command"
+        )
     now = datetime.fromtimestamp(float(seen.facts.get("clock", 0)), timezone.utc)
     return f"{text}; its certificate {validity(certificate, now)}"
+
+
+def stands_in(layout: Layout, certificate: CertificateSeen) -> bool:
+    """Return whether a certificate of the fleet's authority is there until certbot brings one."""
+    door = layout.door
+    acme = door is not None and door.tls == "acme"
+    return acme and certificate.issuer == authority_title(layout.name)
 
 
 def certificate_ends(pem: str) -> str | None:

@@ -115,8 +115,6 @@ END
     ln -sfn "$own/{CERTIFICATE}" "$door/{CERTIFICATE}"
     ln -sfn "$own/{KEY}" "$door/{KEY}"
   fi
-else
-  rm -f "$door/{CERTIFICATE}" "$door/{KEY}" "$door/{CERTIFIED}"
 fi
 put .new
 said=$(nginx -t 2>&1) || back "nginx does not take it" "$said"
@@ -143,6 +141,7 @@ done
 (cd "$own/.new" && sha256sum *) >"$own/.loaded" || :
 mv -f "$own/.loaded" "$own/loaded"
 rm -rf "$own/.old" "$own/.new"
+if [ -z "$name" ]; then rm -f "$door/{CERTIFICATE}" "$door/{KEY}" "$door/{CERTIFIED}"; fi
 """
 
 _REMOVE = f"""\
@@ -171,6 +170,7 @@ if [ $wanted = yes ]; then
   if command -v nginx >/dev/null; then echo "nginx $(nginx -v 2>&1 | sed 's/.*nginx.//')"; fi
   echo "active $(systemctl is-active nginx 2>/dev/null)"
   echo "boot $(systemctl is-enabled nginx 2>/dev/null)"
+  if [ -L "$door/{CERTIFICATE}" ] && [ ! -e "$door/{CERTIFICATE}" ]; then echo "dangling 1"; fi
   for path in "$door/{CERTIFICATE}" "$own/{CERTIFICATE}"; do
     if [ -f "$path" ]; then sed 's/^/pem /' "$path"; break; fi
   done

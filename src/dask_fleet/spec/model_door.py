@@ -27,6 +27,11 @@ class AcmeSpec(Model):
     email: d.Email = field(
         "reload", "Address that the server writes to when a certificate is about to expire."
     )
+    server: d.Url | None = field(
+        "reload",
+        "Directory of the ACME server, for one of your own; certbot's own choice when left out.",
+        None,
+    )
 
 
 class DoorTlsSpec(Model):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.errors import FleetError, SeveralErrors
 from dask_fleet.secret import Secret
-from dask_fleet.tls.certificates import RENEW_WITHIN, names_of, normal
+from dask_fleet.tls.certificates import RENEW_WITHIN, authority_title, names_of, normal
 from dask_fleet.tls.drafts import (
     Credentials,
     Draft,
@@ -42,7 +42,6 @@ from dask_fleet.tls.signing import (
     parse_key,
     self_signed,
     sign,
-    title,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Authority:
     @property
     def title(self) -> str:
         """What its certificate says that it is."""
-        return title(self.fleet)
+        return authority_title(self.fleet)
 
     @property
     def certificate(self) -> bytes | None:

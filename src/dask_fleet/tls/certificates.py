@@ -23,9 +23,12 @@ __all__ = [
     "CA_FILE",
     "CERTIFICATE_FILE",
     "KEY_FILE",
+    "LONGEST_COMMON_NAME",
     "MIN_TLS_VERSION",
     "RENEW_WITHIN",
     "CertificateSeen",
+    "authority_title",
+    "covers",
     "dask_configuration",
     "host_names",
     "names_of",
@@ -43,6 +46,9 @@ KEY_FILE = "host-key.pem"
 
 RENEW_WITHIN = timedelta(days=30)
 """A certificate that holds no longer than this is replaced by the next ``up``."""
+
+LONGEST_COMMON_NAME = 64
+"""``ub-common-name`` of RFC 5280; the names stand in the SAN in full."""
 
 MIN_TLS_VERSION = 1.3
 """Dask's own least version is 1.2. Every end of a fleet speaks 1.3: distributed itself refuses
@@ -102,6 +108,11 @@ def read_certificate(pem: bytes) -> CertificateSeen:
         ) from error
 
 
+def authority_title(fleet: str) -> str:
+    """Return the common name of the authority of a fleet."""
+    return f"dask-fleet {fleet}"[:LONGEST_COMMON_NAME]
+
+
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     """Return the DNS names and IP addresses that a certificate is good for."""
     from cryptography import x509
@@ -111,6 +122,19 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     return tuple(str(name.value) for name in extension.value)
+
+
+def covers(names: tuple[str, ...], name: str) -> bool:
+    """Return whether a certificate for these names is good for a name or an address.
+
+    A star stands for one label, the first (RFC 6125, 6.4.3).
+    """
+    (wanted,) = normal((name,)) or ("",)
+    if number(wanted) is not None:
+        return wanted in normal(names)
+    known = {one.rstrip(".").lower() for one in names}
+    _, dot, parent = wanted.partition(".")
+    return wanted in known or (bool(dot) and f"*.{parent}" in known)
 
 
 def normal(names: tuple[str, ...]) -> tuple[str, ...]:

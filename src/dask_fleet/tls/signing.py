@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dask_fleet.errors import FleetError
-from dask_fleet.tls.certificates import names_of, number
+from dask_fleet.tls.certificates import LONGEST_COMMON_NAME, authority_title, names_of, number
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -24,15 +24,12 @@ __all__ = [
     "parse_key",
     "self_signed",
     "sign",
-    "title",
 ]
 
 _AUTHORITY_HOLDS = timedelta(days=3652)
 _CERTIFICATE_HOLDS = timedelta(days=365)
 _SKEW = timedelta(hours=1)
 """Certificates begin to hold this long ago: the clock of a host may be slow."""
-
-_LONGEST_COMMON_NAME = 64  # ub-common-name of RFC 5280; the names stand in the SAN in full
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +103,12 @@ def is_signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     return True
 
 
-def title(fleet: str) -> str:
-    """Return the common name of the authority of a fleet."""
-    return f"dask-fleet {fleet}"[:_LONGEST_COMMON_NAME]
-
-
 def self_signed(fleet: str, key: EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
     """Return the certificate of a new authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
-    name = _subject(title(fleet))
+    name = _subject(authority_title(fleet))
     return (
         _builder(now, now + _AUTHORITY_HOLDS, key)
         .subject_name(name)
@@ -198,7 +190,7 @@ def _subject(text: str) -> x509.Name:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:_LONGEST_COMMON_NAME])])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:LONGEST_COMMON_NAME])])
 
 
 def _general_name(name: str) -> x509.GeneralName:

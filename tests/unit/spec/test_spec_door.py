@@ -69,6 +69,7 @@ CASES = [
         'door.tls.acme: an ACME server knocks at port 80 of host "localhost", which nginx under supervisor does not have; write `tls: fleet`, or certificate and key',
         'door.tls.acme.email: not an e-mail address: "me"; write one such as ops@example.org',
     ]),
+    (HOSTS, "{tls: {acme: {email: a@b.c, server: ca.lan}}, server_name: a.b}", ['door.tls.acme.server: not a URL: "ca.lan"; write one such as http://127.0.0.1:4180/oauth2/auth']),
     (HOSTS, "{tls: {acme: {}}}", ['door.tls.acme.email: "email" is missing; add "email: ..."']),
     (HOSTS, "{host: gate, tls: {acme: {email: a@b.c}}}", ['door.tls.acme: an ACME server certifies names, and the door has an address only; write "server_name: NAME", a name that leads to the door']),
     (HOSTS, "{tls: {acme: {email: a@b.c}}, server_name: 10.1.1.1}", ['door.server_name: an ACME server certifies names, and the door has an address only; write "server_name: NAME", a name that leads to the door']),
