@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import json
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ import ssl
 import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +115,21 @@ class Knocker:
             "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
         }
         return self.ask(path, **asked, **headers).status
+
+
+def told_to_bokeh(page: str) -> str:
+    """Return the headers of a request for a page as Dask got them.
+
+    Bokeh writes them into the page's token, packed (``bokeh.util.token``).
+    """
+    (token,) = re.findall(r'"token":"([^"]+)"', page)
+    payload = json.loads(_unpadded(token.partition(".")[0]))
+    packed = _unpadded(payload["__bk__zlib_"])
+    return json.dumps(json.loads(zlib.decompress(packed))["headers"])
+
+
+def _unpadded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _named(headers: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.integration.conftest import eventually, fleet_text, free_ports, make_desk
-from tests.integration.door import ANN, Knocker, basic, call
+from tests.integration.door import ANN, Knocker, basic, call, told_to_bokeh
 
 ACCEPT = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 UPGRADE = f"Upgrade: websocket\r\nConnection: Upgrade\r\n{ACCEPT}"
@@ -31,8 +31,13 @@ class Besieged:
     dashboard: int
     reached: list[bytes] = field(default_factory=list)
 
-    def send(self, request: str, *, source: str = "127.0.0.1") -> tuple[int, str]:
-        """Send bytes as they are; return the status of the answer (0: none came) and all of it."""
+    def send(
+        self, request: str, *, source: str = "127.0.0.1", whole: bool = False
+    ) -> tuple[int, str]:
+        """Send bytes as they are; return the status of the answer (0: none came) and its head.
+
+        With ``whole`` all of it is read; the request has to ask for the connection's end.
+        """
         with socket.create_connection(
             ("127.0.0.1", self.port), 20, source_address=(source, 0)
         ) as link:
@@ -41,14 +46,17 @@ class Besieged:
             answer = b""
             with contextlib.suppress(ConnectionResetError, TimeoutError):
                 link.settimeout(15)
-                while b"\r\n\r\n" not in answer and (part := link.recv(65536)):
+                while (whole or b"\r\n\r\n" not in answer) and (part := link.recv(65536)):
                     answer += part
         found = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
         return (int(found[1]) if found else 0), answer.decode("latin-1")
 
-    def get(self, path: str, more: str = "", *, host: str = "") -> tuple[int, str]:
+    def get(
+        self, path: str, more: str = "", *, host: str = "", whole: bool = False
+    ) -> tuple[int, str]:
         host = host or f"127.0.0.1:{self.port}"
-        return self.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n")
+        more += "Connection: close\r\n" if whole else ""
+        return self.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n", whole=whole)
 
 
 @contextlib.contextmanager
@@ -200,9 +208,14 @@ def test_a_request_that_is_crooked_is_refused(
 def test_what_the_door_passes_on_is_told_nothing_false(besieged: Besieged):
     """A name or an address that a client gives itself is not passed on as its own."""
     false = "X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n"
-    status, answer = besieged.get("/health", false)
-    assert status == 200
-    assert "1.2.3.4" not in answer
+    eventually(lambda: besieged.get("/status")[0] == 200, within=30, what="Dask has its pages")
+    status, answer = besieged.get("/status", f"{false}Referer: see-this\r\n", whole=True)
+    assert status == 200, answer
+    told = told_to_bokeh(answer)
+    assert "see-this" in told
+    assert "127.0.0.1" in told
+    assert "1.2.3.4" not in told
+    assert "https" not in told
 
 
 def test_slow_clients_and_a_thousand_idle_websockets_starve_nobody(besieged: Besieged):
