@@ -88,7 +88,9 @@ def _headers(site: Site) -> str:
     proxy_set_header Connection ${site.own}_connection;
     {secrets}
     proxy_redirect off;
-    proxy_buffering off;
+    proxy_buffer_size 16k;
+    proxy_buffers 8 16k;
+    proxy_max_temp_file_size 0;
     proxy_connect_timeout 3s;
     proxy_read_timeout 10s;"""
 
