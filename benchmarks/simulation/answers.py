@@ -96,7 +96,7 @@ def look_text(target: HostTarget, runtime: SystemdRuntime) -> str:
     content = {file.path: file.content.decode() for file in deployed}
     leads = any(unit.role == "scheduler" for unit in target.units)
     shown = [
-        *(f"file {file.digest}  {file.path}" for file in services),
+        *(f"{file.digest}  {file.path}" for file in services),
         "login 0",
         "systemd 252",
         "prepared 1",
