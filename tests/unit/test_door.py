@@ -160,7 +160,8 @@ def test_pages_are_short_enough_for_nginx_and_need_nothing():
         pages.scheduler_down(longest, '<!--# include virtual="/_door/seen" -->'),
     ):
         assert len(page.encode()) <= pages.LONGEST
-        assert 'http-equiv="refresh"' in page
+        assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page
+        assert "location.reload()" in page
         assert "light dark" in page
         assert "'" not in page  # they stand between such quotes
         assert not re.search(r"(?:src|href)=.(?:https?:)?//|@import|url\(", page)
