@@ -100,8 +100,7 @@ def _gate(site: Site) -> str:
     gate = f"""
     if (${own}_stranger) {{ return 421; }}
     if (${own}_method) {{ return 405; }}
-    if (${own}_odd) {{ return 404; }}
-    if (${own}_front) {{ return 302 ${own}_front; }}"""
+    if (${own}_odd) {{ return 404; }}"""
     if door.allow:
         gate += "".join(f"\n    allow {network};" for network in door.allow)
         gate += "\n    deny all;"
@@ -111,12 +110,35 @@ def _gate(site: Site) -> str:
 
 def _locations(site: Site) -> Iterator[str]:
     door, own = site.door, site.own
-    known = f'if (${own}_worker = "") {{ return 404; }}'
+    # A `return` comes before anybody is asked who they are. Where that is asked, what is there and
+    # what is not must look alike to who does not say it, so both go to places behind it.
+    front, unknown, nothing = (
+        (f"return 302 ${own}_front;", "return 404;", "return 404;")
+        if site.login.open
+        else (
+            "rewrite ^ /.door/front last;",
+            "rewrite ^ /.door/nothing last;",
+            "try_files /.door/nothing =404;",
+        )
+    )
+    first = f"if (${own}_front) {{ {front} }}"
+    known = f'if (${own}_worker = "") {{ {unknown} }}'
     worker = f"http://dask.{site.fleet}.${own}_worker${own}_path"
     yield _location("/", f"http://{site.upstream(door.scheduler)}")
-    for prefix in ("/w/", "/proxy"):
-        yield _location(f"^~ {prefix}", worker, known)
-    yield "\n    location ^~ /api/v1 { return 404; }"
+    yield _location("^~ /w/", worker, first, known)
+    yield _location("^~ /proxy", worker, known)
+    yield f"\n    location ^~ /api/v1 {{ {nothing} }}"
+    if not site.login.open:
+        yield f"""\
+    location = /.door/nothing {{
+        internal;
+        {nothing}
+    }}
+    location = /.door/front {{
+        internal;
+        try_files /.door/nothing @door_front;
+    }}
+    location @door_front {{ return 302 ${own}_front; }}"""
     seen = ""
     if site.files.seen:
         seen = (
@@ -153,11 +175,11 @@ def _unguarded(site: Site) -> str:
     return f"\n        {directive}" if directive else ""
 
 
-def _location(place: str, target: str, condition: str = "") -> str:
-    first = f"\n        {condition}" if condition else ""
-    inner = f"\n            {condition}" if condition else ""
+def _location(place: str, target: str, *conditions: str) -> str:
+    outer = "".join(f"\n        {one}" for one in conditions)
+    inner = "".join(f"\n            {one}" for one in conditions)
     return f"""
-    location {place} {{{first}
+    location {place} {{{outer}
         proxy_pass {target};
         # A websocket may be silent until the page's next sign of life, half a minute later.
         location ~ /ws$ {{{inner}
