@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Plan, WriteFiles
+from dask_fleet.actions import Action, Plan, RemoveDoor, UpdateDoor, WriteFiles
 from dask_fleet.command import script
 from dask_fleet.masking import masked, masked_lines
+from dask_fleet.proxy.door_files import CERTIFICATE, KEY, SITE, door_directory
+from dask_fleet.proxy.door_look import read_door
 
 if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
@@ -33,19 +35,55 @@ async def differences(fleet: Fleet, plan: Plan) -> str:
 
     Keys are left out, and so are unit files, which hold the values of environment variables: both
     may be secret. The plan itself says what differs in a unit. Of settings, the values whose names
-    tell that they are secret are masked.
+    tell that they are secret are masked. Who may come in at a door is no part of a plan.
     """
-    every = [action for phase in plan.phases for action in phase if isinstance(action, WriteFiles)]
-    texts = await asyncio.gather(*(_host(fleet, action) for action in every))
+    every = [action for phase in plan.phases for action in phase]
+    texts = await asyncio.gather(*(_action(fleet, action) for action in every))
     return "".join(texts)
 
 
-async def _host(fleet: Fleet, action: WriteFiles) -> str:
+async def _action(fleet: Fleet, action: Action) -> str:
+    if isinstance(action, WriteFiles):
+        return await _files(fleet, action)
+    if isinstance(action, UpdateDoor):
+        return await _door(fleet, action.host, dict(action.door.files))
+    return await _door(fleet, action.host, {}) if isinstance(action, RemoveDoor) else ""
+
+
+async def _door(fleet: Fleet, host: str, will: Mapping[str, ManagedFile]) -> str:
+    """Return the diff of the files of a door; nothing if ``will`` is what is there."""
+    access = fleet.hosts[host]
+    places, transport = access.places, access.transport
+    seen = await transport.run(script(access.proxy.look(places, wanted=False)))
+    there = read_door(seen.stdout.splitlines()).files
+    wanted = {name: file.digest for name, file in will.items()}
+    names = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
+    lines: list[str] = []
+    for name in names:
+        path, text = f"{door_directory(places)}/{name}", _text(will.get(name))
+        if name in (CERTIFICATE, KEY):  # somebody may have put both into one file
+            becomes = "differs" if name in will else "is removed"
+            lines.append(f"# {host}:{path} {becomes}; it may hold secrets\n")
+        elif name == SITE:
+            outcome = await transport.run(access.proxy.site(places))
+            path, _, was = outcome.stdout.partition("\n")
+            lines.extend(_shown(host, path, was, text))
+        else:
+            outcome = await transport.run(script(_READ, path))
+            lines.extend(_shown(host, path, _contents(outcome.stdout, [path])[path], text))
+    return "".join(lines)
+
+
+def _text(file: ManagedFile | None) -> str:
+    return file.content.decode(errors="replace") if file else ""
+
+
+async def _files(fleet: Fleet, action: WriteFiles) -> str:
     shown = [file for file in action.files if not _hidden(file)]
     paths = [*(file.path for file in shown), *(p for p in action.removed if not _secret_path(p))]
     outcome = await fleet.hosts[action.host].transport.run(script(_READ, *paths))
     there = _contents(outcome.stdout, paths)
-    will = {file.path: file.content.decode(errors="replace") for file in shown}
+    will = {file.path: _text(file) for file in shown}
     lines: list[str] = []
     for path in paths:
         lines.extend(_shown(action.host, path, there.get(path, ""), will.get(path, "")))

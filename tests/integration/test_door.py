@@ -191,7 +191,9 @@ def test_an_edited_file_is_mended_and_a_refused_one_rolled_back(doored: Doored):
     site = doored.state / "door" / "site.conf"
     right = site.read_text(encoding="utf-8")
     site.write_text(right + "# edited\n", encoding="utf-8")
-    assert "its files were edited by hand" in doored.desk.call("plan", status=2).out
+    said = doored.desk.call("plan", "--diff", status=2).out
+    assert "its files were edited by hand" in said
+    assert [line for line in said.splitlines() if line[:1] == "-"][1:] == ["-# edited"]
     doored.desk.call("up", "--yes")
     assert site.read_text(encoding="utf-8") == right
     # A file that the site includes, and that nginx does not take.

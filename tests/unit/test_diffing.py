@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -15,11 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dask_fleet.actions import Plan, UpdateUnits, WriteFiles
+from dask_fleet.actions import Plan, RemoveDoor, UpdateDoor, UpdateUnits, WriteFiles
 from dask_fleet.command import Command, Outcome
 from dask_fleet.diffing import differences
 from dask_fleet.fleet import Fleet
-from dask_fleet.target import ManagedFile
+from dask_fleet.places import Places
+from dask_fleet.proxy.door_files import CERTIFICATE, KEY, SITE, door_directory
+from dask_fleet.proxy.own_nginx import OwnNginx
+from dask_fleet.proxy.system_nginx import SystemNginx
+from dask_fleet.target import DoorTarget, ManagedFile
 from dask_fleet.tls.certificates import KEY_FILE
 
 SECRET = "correct-horse-battery"
@@ -188,6 +193,125 @@ def test_what_is_ours_and_public_is_shown_as_it_is(tmp_path: Path):
     (tmp_path / "launcher").mkdir()
     lines = settings_diff(None, "key = value\n", tmp_path, "launcher/launch.py")
     assert lines == ["+key = value"]
+
+
+# -- the door ----------------------------------------------------------------------------
+
+PUBLIC, PRIVATE = b"-----BEGIN CERTIFICATE-----\n", f"-----BEGIN KEY----- {SECRET}\n".encode()
+
+
+class Elsewhere(Shell):
+    """As `Shell`, with another directory for ``/etc/nginx``."""
+
+    def __init__(self, etc: Path) -> None:
+        super().__init__()
+        self.etc = etc
+
+    async def run(self, command: Command, *, check: bool = True) -> Outcome:
+        assert command.stdin is not None
+        text = command.stdin.replace(b"/etc/nginx", bytes(self.etc))
+        return await super().run(replace(command, stdin=text), check=check)
+
+
+@pytest.fixture(params=["own", "host", "host without sites-available"])
+def doored(request: pytest.FixtureRequest, tmp_path: Path) -> Doored:
+    """A host of which each kind of nginx may be."""
+    places = Places.below(str(tmp_path / "s"), str(tmp_path / "d"), "sst")
+    etc = tmp_path / "nginx"
+    own, there = Path(door_directory(places)), etc / "conf.d"
+    for folder in (own, there):
+        folder.mkdir(parents=True)
+    if request.param == "host":
+        there = etc / "sites-available"
+        there.mkdir()
+    if request.param == "own":
+        return Doored(places, OwnNginx(), Elsewhere(etc), own / SITE)
+    return Doored(places, SystemNginx("sst", "dask"), Elsewhere(etc), there / "dask-fleet.sst.conf")
+
+
+@dataclass
+class Doored:
+    places: Places
+    proxy: OwnNginx | SystemNginx
+    shell: Shell
+    site: Path
+
+    def shown(self, action: UpdateDoor | RemoveDoor) -> list[str]:
+        """Return the lines of the diff, the site's path replaced."""
+        access = SimpleNamespace(transport=self.shell, places=self.places, proxy=self.proxy)
+        fleet = cast("Fleet", SimpleNamespace(hosts={"vm": access}))
+        text = asyncio.run(differences(fleet, Plan(phases=((action,),))))
+        assert SECRET not in text
+        return text.replace(f"vm:{self.site}", "SITE").replace(self.folder, "DOOR").splitlines()
+
+    @property
+    def folder(self) -> str:
+        return f"vm:{door_directory(self.places)}"
+
+    def update(self, site: str, *, tls: bool = False) -> UpdateDoor:
+        files = [(SITE, ManagedFile("/where/another/nginx/has/it", site.encode()))]
+        if tls:
+            files.append((CERTIFICATE, ManagedFile("x", PUBLIC + PRIVATE)))
+            files.append((KEY, ManagedFile("x", PRIVATE, secret=True)))
+        return UpdateDoor("vm", DoorTarget("http://vm", tuple(files), "", 80, False, True))
+
+
+def test_a_door_that_is_not_there_is_shown_as_a_new_file(doored: Doored):
+    assert doored.shown(doored.update("server {\n}\n", tls=True)) == [
+        "--- /dev/null",
+        "+++ SITE",
+        "@@ -0,0 +1,2 @@",
+        "+server {",
+        "+}",
+        "# DOOR/certificate.pem differs; it may hold secrets",
+        "# DOOR/key.pem differs; it may hold secrets",
+    ]
+
+
+def test_a_door_that_changes_is_shown_line_by_line(doored: Doored):
+    doored.site.write_text(f"server {{\n  listen 80;\n  # password: {SECRET}\n}}\n")
+    head = ["--- SITE", "+++ SITE", "@@ -1,4 +1,3 @@", " server {"]
+    assert doored.shown(doored.update("server {\n  listen 81;\n}\n")) == [
+        *head,
+        "-  listen 80;",
+        "-  # password: (not shown)",
+        "+  listen 81;",
+        " }",
+    ]
+
+
+def test_of_a_door_only_what_differs_is_shown(doored: Doored):
+    doored.site.write_text("server {}\n")
+    for name in (CERTIFICATE, KEY):
+        (Path(door_directory(doored.places)) / name).write_bytes(PRIVATE)
+    assert doored.shown(doored.update("server {}\n", tls=True)) == [
+        "# DOOR/certificate.pem differs; it may hold secrets"
+    ]
+    assert doored.shown(doored.update("server {}\n")) == [
+        "# DOOR/certificate.pem is removed; it may hold secrets",
+        "# DOOR/key.pem is removed; it may hold secrets",
+    ]
+
+
+def test_a_door_that_goes_is_shown_to(doored: Doored):
+    doored.site.write_text("server {}\n")
+    assert doored.shown(RemoveDoor("vm")) == [
+        "--- SITE",
+        "+++ /dev/null",
+        "@@ -1 +0,0 @@",
+        "-server {}",
+    ]
+
+
+def test_who_may_come_in_is_not_read(doored: Doored):
+    accounts = Path(doored.places.door)
+    accounts.mkdir()
+    for name in ("htpasswd", "sessions.map", "cookies.map", "tokens.map"):
+        (accounts / name).write_text(SECRET)
+    doored.shown(doored.update("server {}\n", tls=True))
+    doored.shown(RemoveDoor("vm"))
+    # What reads files is given their names; only `look` has the directory, for a certificate.
+    assert not any(doored.places.door in word for argv in doored.shell.ran for word in argv)
 
 
 LINES = st.lists(st.sampled_from(["a", "b", "", "#### x", "-", "+é"]), max_size=3)

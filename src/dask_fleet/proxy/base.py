@@ -28,6 +28,10 @@ class Proxy(Protocol):
         """
         ...
 
+    def site(self, places: Places) -> Command:
+        """Return the command that prints the path of the site file and, below, what is in it."""
+        ...
+
     def update(self, places: Places, door: DoorTarget) -> Command:
         """Return the command that puts the files into place and lets nginx take them over.
 

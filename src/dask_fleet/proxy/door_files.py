@@ -14,6 +14,7 @@ __all__ = [
     "CERTIFIED",
     "KEY",
     "MAIN",
+    "SHOW_SITE",
     "SITE",
     "START",
     "DoorFiles",
@@ -29,6 +30,12 @@ KEY = "key.pem"
 MAIN = "nginx.conf"
 START = "start.sh"
 """What a door consists of; the last two where its nginx is the fleet's own."""
+
+SHOW_SITE = """\
+printf '%s\\n' "$1"
+if [ -f "$1" ]; then cat "$1"; fi
+"""
+"""Prints the path of a site file and, below, what is in it."""
 
 CERTIFIED = "certified"
 """The command that certbot runs when it has fetched a certificate."""

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.command import Command, script
 from dask_fleet.installing import archive
-from dask_fleet.proxy.door_files import CERTIFICATE, KEY, MAIN, SITE, START, door_directory
+from dask_fleet.proxy.door_files import (
+    CERTIFICATE,
+    KEY,
+    MAIN,
+    SHOW_SITE,
+    SITE,
+    START,
+    door_directory,
+)
 
 if TYPE_CHECKING:
     from dask_fleet.places import Places
@@ -113,6 +121,10 @@ class OwnNginx:
         """Return the part of the look script that prints what is there of the door."""
         own = shlex.quote(door_directory(places))
         return _LOOK.format(own=own, wanted="yes" if wanted else "no")
+
+    def site(self, places: Places) -> Command:
+        """Return the command that prints the path of the site file and, below, what is in it."""
+        return script(SHOW_SITE, f"{door_directory(places)}/{SITE}")
 
     def update(self, places: Places, door: DoorTarget) -> Command:
         """Return the command that puts the files into place, checked, and reloads nginx."""

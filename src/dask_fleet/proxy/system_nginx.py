@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.command import Command, script
 from dask_fleet.installing import archive
-from dask_fleet.proxy.door_files import CERTIFICATE, CERTIFIED, KEY, SITE, door_directory, site_name
+from dask_fleet.proxy.door_files import (
+    CERTIFICATE,
+    CERTIFIED,
+    KEY,
+    SHOW_SITE,
+    SITE,
+    door_directory,
+    site_name,
+)
 
 if TYPE_CHECKING:
     from dask_fleet.places import Places
@@ -206,6 +214,11 @@ class SystemNginx:
             door=shlex.quote(places.door),
             wanted="yes" if wanted else "no",
         )
+
+    def site(self, places: Places) -> Command:
+        """Return the command that prints the path of the site file and, below, what is in it."""
+        del places
+        return script(f'{_PLACE}set -- "$place/$site"\n{SHOW_SITE}', site_name(self.fleet), "")
 
     def update(self, places: Places, door: DoorTarget) -> Command:
         """Return the command that puts the files into place, checked, and reloads nginx."""
