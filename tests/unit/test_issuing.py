@@ -15,9 +15,10 @@ from typing import Any, cast
 
 import pytest
 
-from dask_fleet.clients import write_client
+from dask_fleet.clients import ask_fleet, write_client
 from dask_fleet.command import Command, Outcome
-from dask_fleet.errors import FleetError
+from dask_fleet.errors import FleetError, UnreachableHostError
+from dask_fleet.fleet import Fleet
 from dask_fleet.layout import Layout, lay_out
 from dask_fleet.observed import DoorObserved, HostObserved
 from dask_fleet.observer import HostAccess
@@ -236,6 +237,50 @@ def test_a_client_needs_the_authority(
     assert not (tmp_path / "bundle").exists()
     up(issuer(place), layout, BARE)
     assert len(write_client(layout, tmp_path / "bundle", "client")) == 4
+
+
+class Silent(Unreachable):
+    """A transport to a host that does not answer."""
+
+    async def run(self, command: Command, *, check: bool = True) -> Outcome:
+        raise UnreachableHostError(self.host, "no answer")
+
+
+def ask(layout: Layout, head: Unreachable) -> FleetError | None:
+    """Do what `client-config` does before it writes anything."""
+    keeper = access(head=head)["head"]
+    fleet = cast("Fleet", SimpleNamespace(layout=layout, scheduler_access=keeper))
+    return asyncio.run(ask_fleet(fleet))
+
+
+def test_a_client_is_signed_for_only_by_the_authority_that_the_fleet_has(
+    layout: Layout, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dask_fleet.this_machine.data_root", lambda: str(place.parent.parent))
+    with pytest.raises(FleetError, match="no authority on this machine"):
+        ask(layout, Unreachable("head"))
+    up(issuer(place), layout, BARE)
+    own = (place / CA_FILE).read_bytes()
+    assert ask(layout, Answering("head", own)) is None
+    assert ask(layout, Bare("head")) is None
+    with pytest.raises(FleetError, match="head: the authority that signed") as caught:
+        ask(layout, Answering("head", b"that of another operator"))
+    assert "copy that folder" in caught.value.remedy
+    unasked = ask(layout, Silent("head"))
+    assert unasked is not None
+    assert unasked.message == "head: no answer"
+    # An `up --new-authority` that was killed before it shipped anything.
+    up(issuer(place, anew=True), layout, {host: seen({CA_FILE: own}) for host in HOSTS})
+    with pytest.raises(FleetError, match="head: the scheduler does not have") as caught:
+        ask(layout, Answering("head", own))
+    assert "dask fleet up" in caught.value.remedy
+
+
+class Bare(Unreachable):
+    """A transport to a host on which nothing lies."""
+
+    async def run(self, command: Command, *, check: bool = True) -> Outcome:
+        return Outcome(0, "#### files\n", "")
 
 
 # -- a new authority ---------------------------------------------------------------------

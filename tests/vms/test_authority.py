@@ -144,7 +144,12 @@ def test_a_new_authority_replaces_the_old_one_everywhere(
     clients_are_served(lab, secure)
     last = json.loads(secure.call("history", "--json").stdout)[-1]
     assert (last["what"], last["result"]) == ("up --new-authority", "done")
-    # Who still has the old one does not put it back.
+    # Who still has the old one signs for nobody, and does not put it back.
+    refused = second.call("client-config", "stale", status=1).stderr
+    assert "dask-scheduler: the authority that signed their certificates" in refused
+    assert f"is not the one in {authority_folder(second)}" in refused
+    assert "copy that folder" in refused
+    assert not (second.folder / "stale").exists()
     assert "is not the one in" in second.call("up", "--yes", status=1).stderr
     assert deployed(lab) == own(secure)
 

@@ -179,9 +179,16 @@ def client_config_command(folder: Path, file: Path | None, name: str) -> None:
     \b
       dask fleet client-config ./sst-client
       DASK_CONFIG=$PWD/sst-client python -c 'from distributed import Client; print(Client())'
-    """
-    from dask_fleet.clients import write_client
 
-    declared = load_declared(file)
-    for path in write_client(declared.layout, folder, name):
+    The scheduler's host is asked whether it has the same authority as this machine: a client of
+    another one would be refused. If it cannot be reached, a note says so.
+    """
+    from dask_fleet.clients import ask_fleet, write_client
+
+    fleet = load_fleet(file)
+    unasked = run(fleet, ask_fleet(fleet))
+    for path in write_client(fleet.layout, folder, name):
         click.echo(str(path))
+    if unasked is not None:
+        why = unasked.message.splitlines()[0]
+        say(f"note: whether the fleet has this authority could not be asked: {why}", err=True)

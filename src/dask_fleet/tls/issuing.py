@@ -119,6 +119,39 @@ class Issuer:
         if doors := [host for host, one in seen.items() if self._is_foreign(one.door.certificate)]:
             raise self._refusal(dict.fromkeys(doors, ""))
 
+    async def check_for_clients(self, keeper: HostAccess) -> FleetError | None:
+        """Refuse to sign for clients whom the scheduler would refuse.
+
+        Parameters
+        ----------
+        keeper : HostAccess
+            How the scheduler's host is reached.
+
+        Returns
+        -------
+        FleetError or None
+            Why that host could not be asked.
+
+        Raises
+        ------
+        FleetError
+            The scheduler has certificates of another authority.
+        """
+        host = keeper.transport.host
+        sight = await look([keeper], brief=True)
+        if host in sight.failures:
+            return sight.failures[host]
+        hosts = {host: keeper}
+        await self.check(sight.hosts, hosts, host)
+        there = _deployed(sight.hosts, hosts)
+        if there and there[host] != self.authority.digest:
+            raise FleetError(
+                f"{host}: the scheduler does not have the authority in {self.authority.directory}"
+                " yet, and would refuse the client",
+                "`dask fleet up` ships it; then write the bundle",
+            )
+        return None
+
     def _is_foreign(self, pem: str) -> bool:
         """Return whether a door's certificate is of an authority of this fleet, but not of ours."""
         if not pem or self.authority.vouches_for(pem) or self.authority.replaced:
