@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -30,7 +31,8 @@ async def merged(
 ) -> AsyncIterator[str]:
     """Yield log lines of all units, merged; of these processes only if any are named.
 
-    Every line bears the name of its process and ``|``.
+    Every line bears the name of its process and ``|``. What is no process's own bears that of its
+    unit, as ``UNIT@HOST`` if several hosts have one of that name.
 
     Parameters
     ----------
@@ -59,8 +61,11 @@ async def merged(
     for unit in fleet.layout.units:
         if not names or names & {unit.name, *(process.name for process in unit.processes)}:
             by_host.setdefault(unit.host, []).append(unit.name)
+    counts = Counter(unit.name for unit in fleet.layout.units)
+    common = frozenset(name for name, count in counts.items() if count > 1)
     sources = [
-        _Source(fleet.hosts[host], tuple(units), names, lines) for host, units in by_host.items()
+        _Source(fleet.hosts[host], tuple(units), common, names, lines)
+        for host, units in by_host.items()
     ]
     async with contextlib.aclosing(_followed(sources) if follow else _printed(sources)) as every:
         async for line in every:
@@ -73,6 +78,8 @@ class _Source:
 
     Attributes
     ----------
+    common : frozenset of str
+        Units of which other hosts have one too.
     after : str
         Position of the last line.
     known : set of str
@@ -83,6 +90,7 @@ class _Source:
 
     access: HostAccess
     units: tuple[str, ...]
+    common: frozenset[str]
     names: frozenset[str]
     count: int
     after: str = ""
@@ -113,10 +121,12 @@ class _Source:
     def _labelled(self, line: LogLine) -> Iterator[str]:
         owner = line.unit or self.host
         for text in line.text.split("\n"):
-            label, bar, _ = text.partition(_BAR)
-            if not self.names or owner in self.names or (bar and label in self.names):
-                # Whatever a unit said before it had labels is the unit's own.
-                yield text if bar else f"{owner}{_BAR}{text}"
+            label, bar, said = text.partition(_BAR)
+            if not bar:  # whatever a unit said before it had labels is the unit's own
+                label, said = owner, text
+            if not self.names or owner in self.names or label in self.names:
+                place = f"@{self.host}" if label in self.common else ""
+                yield f"{label}{place}{_BAR}{said}"
 
     def _is_new(self, line: LogLine) -> bool:
         if line.position in self.known or not (line.unit or line.text):

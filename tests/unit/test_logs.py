@@ -14,7 +14,7 @@ from dask_fleet import logs
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import FleetError, SeveralErrors, UnreachableHostError
 from dask_fleet.fleet import Fleet
-from dask_fleet.layout import lay_out
+from dask_fleet.layout import Layout, lay_out
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
 from dask_fleet.runtimes.systemd import SystemdRuntime
@@ -74,9 +74,8 @@ class Fake:
 class Declared:
     """What `merged` needs of a fleet."""
 
-    layout = LAYOUT
-
-    def __init__(self, *fakes: Fake) -> None:
+    def __init__(self, layout: Layout, *fakes: Fake) -> None:
+        self.layout = layout
         places = Places.below("/var/lib/dask-fleet", "/var/lib/dask-fleet", "sst")
         self.hosts = {
             fake.host: HostAccess(cast("Any", fake), SystemdRuntime("sst"), places)
@@ -84,17 +83,21 @@ class Declared:
         }
 
     def check_names(self, names: frozenset[str]) -> None:
-        assert names <= {unit.name for unit in LAYOUT.units} | {"dask-worker-0001"}
+        assert names <= {unit.name for unit in self.layout.units} | {"dask-worker-0001"}
 
 
 def read(
-    *fakes: Fake, names: frozenset[str] = frozenset(), follow: bool = False, count: int = 1000
+    *fakes: Fake,
+    names: frozenset[str] = frozenset(),
+    follow: bool = False,
+    count: int = 1000,
+    layout: Layout = LAYOUT,
 ) -> tuple[list[str], FleetError | None]:
     """Return so many lines, and how it ended."""
     found: list[str] = []
 
     async def whole() -> FleetError | None:
-        fleet = cast("Fleet", Declared(*fakes))
+        fleet = cast("Fleet", Declared(layout, *fakes))
         async with aclosing(logs.merged(fleet, names, lines=2, follow=follow)) as lines:  # type: ignore[type-var]
             try:
                 async for line in lines:
@@ -156,6 +159,50 @@ def test_one_command_for_all_units_of_a_host_and_lines_keep_their_owners():
     )
     some, _ = read(Fake("vm-s", SAID), Fake("vm-w", answer), names=frozenset({"dask-worker-0001"}))
     assert some == ["dask-worker-0001 | 2026-11-23T12:00:03.000Z late"]
+
+
+COMMON = lay_out(
+    parse(
+        """\
+name: sst
+hosts:
+  vm-s: {address: 10.0.0.1}
+  "vm-[1-2]": {address: "10.0.0.[2-3]"}
+scheduler: {host: vm-s}
+workers:
+  default: {hosts: ["vm-[1-2]"], nthreads: 1, memory_limit: 1 GiB}
+""",
+        {},
+    )
+)
+
+
+def test_a_unit_that_several_hosts_have_bears_the_name_of_its_host():
+    unit = "dask-workers-default"
+    said = [
+        entry(unit, f"{unit} | 2026-11-23T12:00:02.000Z what the launcher says"),
+        entry(unit, "Started dask-fleet.sst.dask-workers-default.service."),
+        entry(unit, "dask-worker-0001 | 2026-11-23T12:00:03.000Z a process's own"),
+    ]
+
+    def remade() -> list[Fake]:
+        return [Fake("vm-s", SAID), Fake("vm-1", said), Fake("vm-2", said[:2])]
+
+    lines, error = read(*remade(), layout=COMMON)
+    assert error is None
+    told = "2026-11-23T12:00:02.000Z what the launcher says"
+    started = "Started dask-fleet.sst.dask-workers-default.service."
+    assert lines == [
+        "dask-scheduler | 2026-11-23T12:00:01.000Z one",
+        f"{unit}@vm-1 | {told}",
+        f"{unit}@vm-1 | {started}",
+        f"{unit}@vm-2 | {told}",
+        f"{unit}@vm-2 | {started}",
+        "dask-worker-0001 | 2026-11-23T12:00:03.000Z a process's own",
+    ]
+    # They are asked for by the name that all of them share.
+    named, _ = read(*remade(), layout=COMMON, names=frozenset({unit}))
+    assert named == lines[1:]
 
 
 @pytest.mark.usefixtures("at_once")

@@ -36,9 +36,10 @@ __all__ = ["env_command", "logs_command", "open_command"]
 def logs_command(names: Sequence[str], file: Path | None, follow: bool, lines: int) -> None:
     """Print the logs of all processes, merged, or of those that are named.
 
-    Every line begins with the name of its process, so grep works too. A host that cannot be reached
-    is named when all others have been printed. With -f it is a line of its own, and the host is
-    followed again, from where it was, as soon as it answers.
+    Every line begins with the name of its process, so grep works too; what a unit says of no
+    process in particular begins with UNIT@HOST if several hosts have that unit. A host that cannot
+    be reached is named when all others have been printed. With -f it is a line of its own, and the
+    host is followed again, from where it was, as soon as it answers.
     """
     from dask_fleet.logs import merged
 
