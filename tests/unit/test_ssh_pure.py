@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 
 import pytest
 
 from dask_fleet.ssh_host import SshHost, parse_jump
+from dask_fleet.transports.ssh_errors import unreachable
+from dask_fleet.transports.ssh_settings import Settings
 from dask_fleet.transports.ssh_wrapping import Begun, begun, kill_line, wrap
 
 ODD = ("printf", "%s", "it's", "a b", "$HOME", "-n", "", "line\nfeed", "é")
@@ -37,6 +40,33 @@ def test_what_is_killed(line: bytes, said: Begun, target: str):
 
 def test_a_program_that_is_missing():
     assert begun(b"m missing 7").pid is None
+
+
+def settings() -> Settings:
+    where = {"name": "vm-1", "lookup": "vm-1", "address": "10.0.0.2", "known_as": "vm-1"}
+    files = {"keys": (), "user_known": (), "system_known": (), "config": ()}
+    return Settings(
+        **where, user="ann", port=22, jump="", proxy_command=False, timeout=10, agent=False, **files
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "10.0.0.2 port 22 did not answer within 10 s"),
+        (OSError(errno.EHOSTUNREACH, "x"), "10.0.0.2 port 22 did not answer: no machine has that"),
+        (OSError(errno.ENETUNREACH, "x"), "this machine has no route to 10.0.0.2 port 22"),
+        (ConnectionRefusedError(), "10.0.0.2 port 22 refused the connection"),
+        (ConnectionResetError(), "10.0.0.2 port 22 broke the connection before anything"),
+    ],
+)
+def test_each_cause_has_its_words_and_a_host_that_is_off_has_one_beginning(
+    error: OSError, said: str
+):
+    """A neighbour that is off does not answer, or the kernel knows that nobody is there."""
+    found = unreachable(settings(), error, 10)
+    assert found.message.startswith(f"vm-1: {said}")
+    assert found.remedy
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["is_transient", "unreachable"]
 
-_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
-
 
 def is_transient(error: BaseException) -> bool:
     """Say whether the same attempt may well succeed a moment later."""
@@ -55,11 +53,18 @@ def _words(settings: Settings, error: BaseException, seconds: float) -> tuple[st
             f"{where} refused the connection",
             f"see whether sshd runs there and listens on port {settings.port}",
         )
-    if isinstance(error, OSError) and error.errno in _NO_ROUTE:
+    if isinstance(error, OSError) and error.errno == errno.EHOSTUNREACH:
+        # A neighbour that is off: whether the kernel knows that already is chance.
         return (
-            f"there is no route to {where}",
+            f"{where} did not answer: no machine has that address now, or no way leads there",
             "see whether the machine is on and the network or VPN is up, or reach it through "
             "another host with `ssh.jump`",
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENETUNREACH:
+        return (
+            f"this machine has no route to {where}",
+            "see whether its network or VPN is up, or reach the host through another one with "
+            "`ssh.jump`",
         )
     if isinstance(error, asyncssh.ChannelOpenError):
         return (
