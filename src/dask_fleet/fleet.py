@@ -242,7 +242,7 @@ class Fleet:
         failed = dict(sight.failures)
         if plan.empty:
             cluster = await asking if asking else await self.cluster()
-            if faults(self.layout, cluster, self._expected(failed)):
+            if faults(self.layout, cluster, self._expected(failed), sight.hosts):
                 failed |= await until_registered(self, sink, timeout, self._expected(failed))
             return Upped(plan, time.monotonic() - began, failures=failed)
         if not confirm(plan):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dask_fleet.layout import Worker
-from dask_fleet.registration import faults
+from dask_fleet.registration import faults, is_process
 
 if TYPE_CHECKING:
     from dask_fleet.errors import FleetError
@@ -127,7 +127,7 @@ def inventory(
     failures : Mapping, optional
         Why hosts could not be looked at; their processes have rows all the same.
     """
-    wrong = faults(layout, cluster)
+    wrong = faults(layout, cluster, observed=observed)
     listed: Mapping[str, RegisteredWorker] = cluster.workers if cluster else {}
     rows: list[Row] = []
     for unit in layout.units:
@@ -140,6 +140,8 @@ def inventory(
             record = seen.records.get(process.name) if seen else None
             alive = record if record is not None and record.alive else None
             worker = listed.get(process.name)
+            if worker is not None and not is_process(worker, record):
+                worker = None  # another one, which was there before
             fault = wrong.get(process.name, "")
             registered = worker is not None if isinstance(process, Worker) else cluster is not None
             if seen is None:

@@ -246,7 +246,8 @@ class RegisteredWorker:
     """A worker as the scheduler lists it.
 
     ``memory`` and ``spilled`` are in bytes, ``cpu`` in percent of one core;
-    ``executing`` and ``ready`` count tasks, ``in_memory`` counts keys.
+    ``executing`` and ``ready`` count tasks, ``in_memory`` counts keys. ``started`` is what stands
+    in the record of the process that has registered; ``None`` if it did not tell.
     """
 
     name: str
@@ -262,6 +263,7 @@ class RegisteredWorker:
     executing: int = 0
     ready: int = 0
     in_memory: int = 0
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ def _worker(address: str, worker: Mapping[str, Any]) -> RegisteredWorker:
     counts: dict[str, Any] = metrics.get("task_counts") or {}
     spilled: dict[str, Any] = metrics.get("spilled_bytes") or {}
     services: dict[str, Any] = worker.get("services") or {}
+    # What `fleet_vitals` has it tell.
+    told: dict[str, Any] = worker.get("fleet") or {}
     return RegisteredWorker(
         name=str(worker["name"]),
         address=address,
@@ -88,4 +90,5 @@ def _worker(address: str, worker: Mapping[str, Any]) -> RegisteredWorker:
         executing=int(counts.get("executing", 0)),
         ready=int(counts.get("ready", 0)),
         in_memory=int(metrics.get("in_memory") or 0) or int(counts.get("memory", 0)),
+        started=float(told["started"]) if "started" in told else None,
     )

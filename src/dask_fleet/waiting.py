@@ -47,9 +47,9 @@ async def until_registered(
 ) -> dict[str, FleetError]:
     """Wait until the scheduler lists every worker as declared, several polls running.
 
-    Then the hosts have the last word: the processes must be the ones just deployed, for a worker
-    of the release before may still be listed for a moment. A host that ceases to answer does not
-    hold up the others.
+    Then the hosts have the last word: the processes must be the ones just deployed, and those that
+    are listed must be those that run, for one that was there before may still be listed. A host
+    that ceases to answer does not hold up the others.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ async def until_registered(
         total = sum(worker.host in hosts for worker in fleet.layout.workers)
         wrong = await _faults(fleet, hosts)
         missing = tuple(name for name in wrong if name != scheduler)
+        # Its processes need the CPUs that polling takes, most of all before the scheduler answers.
+        pause = _AWAY_SECONDS if scheduler in wrong else _POLL_SECONDS
         if len(missing) != told:
             told = len(missing)
             sink(Registered(total - told, total, missing))
@@ -99,20 +101,20 @@ async def until_registered(
         if not wrong:
             wrong = await _polls(fleet, hosts, _GOOD_POLLS)
             seen = await (sight or fleet.look(brief=True))
-            if not _recorded(fleet, seen, hosts):
+            wrong = wrong or await _faults(fleet, hosts, seen)
+            if wrong or not _recorded(fleet, seen, hosts):
                 seen = await fleet.look(brief=True)
+                wrong = await _faults(fleet, hosts, seen)
             silence.heed(seen, hosts)
             plan = await fleet.plan_from(_only(seen, hosts))
             if plan.empty and not wrong and not silence.last:
                 return silence.lost
-            sight = None
+            sight, pause = None, _AWAY_SECONDS
         elif time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK_SECONDS
             seen = await fleet.look(brief=True)
             silence.heed(seen, hosts)
             crashing = crashing + 1 if _crashing(seen.hosts) else 0
-        # Its processes need the CPUs that polling takes, most of all before the scheduler answers.
-        pause = _AWAY_SECONDS if scheduler in wrong else _POLL_SECONDS
         await asyncio.sleep(_LOOK_SECONDS if silence.last else pause)
     if sight is not None:
         sight.cancel()
@@ -141,9 +143,9 @@ def _only(seen: Sight, hosts: frozenset[str]) -> Sight:
     return Sight({name: one for name, one in seen.hosts.items() if name in hosts})
 
 
-async def _faults(fleet: Fleet, hosts: frozenset[str]) -> dict[str, str]:
+async def _faults(fleet: Fleet, hosts: frozenset[str], seen: Sight | None = None) -> dict[str, str]:
     try:
-        return faults(fleet.layout, await fleet.cluster(), hosts)
+        return faults(fleet.layout, await fleet.cluster(), hosts, seen.hosts if seen else None)
     except UnreachableHostError as error:
         return faults(fleet.layout, None, hosts) | {
             fleet.layout.scheduler.name: error.message.splitlines()[0]

@@ -77,6 +77,17 @@ def test_states(
     assert found[SCHEDULER].state == scheduler_state
 
 
+def test_who_is_listed_in_the_place_of_a_process_does_not_count():
+    before = replace(WORKER, started=800.0, memory=9000)
+    row = rows(seen(), cluster(before, SECOND))[WORKER.name]
+    assert (row.state, row.registered, row.fault) == ("starting", False, "not registered")
+    assert row.memory == 5000, "its own, not that of the other"
+    itself = replace(WORKER, started=900.0)
+    assert rows(seen(), cluster(itself, SECOND))[WORKER.name].state == "running"
+    gone = rows(seen(alive=False), cluster(itself, SECOND))[WORKER.name]
+    assert (gone.state, gone.registered) == ("starting", False)
+
+
 def test_what_a_row_says():
     busy = replace(WORKER, memory=9000, memory_limit=1 << 30, executing=1, ready=4, cpu=99.5)
     row = rows(seen(), cluster(busy, SECOND))[WORKER.name]

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from dask_fleet.observed import RegisteredWorker, SchedulerObserved
+from dask_fleet.observed import ProcessRecord, RegisteredWorker, SchedulerObserved
 from dask_fleet.registration import faults
-from tests.unit.simulator import layout_of
+from tests.unit.simulator import HOST, SimulatedHost, layout_of
 
 LAYOUT = layout_of()
 WORKER = RegisteredWorker(
@@ -47,6 +47,21 @@ def test_no_answer():
         "dask-worker-0001": "not registered",
         "dask-worker-0002": "not registered",
     }
+
+
+def test_what_is_listed_is_the_process_that_runs():
+    """After a power cut the scheduler may list for minutes what was there before."""
+    told = cluster(replace(WORKER, started=900.0), SECOND)
+    unit = "dask-workers-default"
+
+    def found(started: float, *, alive: bool = True) -> dict[str, str]:
+        own = ProcessRecord(WORKER.name, unit, "worker", 7, started, 0, "d", {}, alive)
+        host = replace(SimulatedHost().observe(), records={WORKER.name: own})
+        return faults(LAYOUT, told, observed={HOST: host})
+
+    assert found(900.0) == {}
+    assert found(950.5) == {WORKER.name: "not registered"}
+    assert found(900.0, alive=False) == {WORKER.name: "not registered"}
 
 
 def test_a_dashboard_that_dask_moved():

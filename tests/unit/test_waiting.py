@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,13 @@ from dask_fleet.actions import Plan
 from dask_fleet.errors import UnreachableHostError
 from dask_fleet.events import Registered
 from dask_fleet.layout import lay_out
-from dask_fleet.observed import HostObserved, RegisteredWorker, RuntimeObserved, SchedulerObserved
+from dask_fleet.observed import (
+    HostObserved,
+    ProcessRecord,
+    RegisteredWorker,
+    RuntimeObserved,
+    SchedulerObserved,
+)
 from dask_fleet.observer import Sight
 from dask_fleet.spec import parse
 from tests.unit.test_checks import record
@@ -93,6 +100,39 @@ def test_all_answer():
     lost, told = wait(FakeFleet(""))
     assert not lost
     assert told == [Registered(2, 2, ())]
+
+
+class Recovering(FakeFleet):
+    """A fleet whose scheduler lists a worker of before a power cut, for so many answers."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__("")
+        self.answers = answers
+
+    async def cluster(self) -> SchedulerObserved:
+        told = await super().cluster()
+        self.answers -= 1
+        started = 1.0 if self.answers >= 0 else 2.0
+        workers = {
+            name: replace(worker, started=started if name == ONE.name else 2.0)
+            for name, worker in told.workers.items()
+        }
+        return replace(told, workers=workers)
+
+    async def look(self, *, brief: bool) -> Sight:
+        sight = await super().look(brief=brief)
+        hosts = dict(sight.hosts)
+        for one in LAYOUT.workers:
+            own = ProcessRecord(one.name, "u", "worker", 7, 2.0, 0, "d", {}, True)
+            records = {**hosts[one.host].records, one.name: own}
+            hosts[one.host] = replace(hosts[one.host], records=records)
+        return Sight(hosts, sight.failures)
+
+
+def test_a_worker_that_was_there_before_does_not_count():
+    fleet = Recovering(20)
+    assert wait(fleet)[0] == set()
+    assert fleet.answers < 0
 
 
 def test_a_host_that_misses_one_look_still_counts():

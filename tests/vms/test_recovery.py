@@ -62,9 +62,7 @@ def all_back(fleet: Operator, fault: str, since: float) -> None:
     took = time.monotonic() - since
     print(f"{fault}: all is back after {took:.1f} s")
     assert took <= WITHIN[fault]
-    # For a moment the scheduler may still list a worker of before, which another replaces.
-    left = since + WITHIN[fault] - time.monotonic()
-    eventually("a new client computes the right result", lambda: fleet.compute() == RIGHT, left)
+    assert fleet.compute() == RIGHT
     assert fleet.plan()["empty"]
 
 

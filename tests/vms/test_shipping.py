@@ -76,9 +76,9 @@ def test_two_groups_of_two_workers_with_shares_of_a_bare_host(bare: Host, operat
     argv = ["env", "ADDRESS=tcp://10.77.0.15:8786", *python, "-c", COMPUTE]
     assert bare.run(argv).stdout.splitlines() == expected(max(1, cpus // 4))
 
-    rows = operator.until_all_run(30)
+    rows = operator.rows()
     assert {name: tuple(rows[name]["ports"].values()) for name in WORKERS} == WORKERS
-    assert {rows[name]["state"] for name in WORKERS} == {"running"}
+    assert {rows[name]["state"] for name in WORKERS} == {"running"}, rows
     limits = {name: rows[name]["memory_limit"] for name in WORKERS}
     memory = int(bare.run("sed -n 's/^MemTotal: *//p' /proc/meminfo").stdout.split()[0]) * 1024
     kept = max(memory // 16, 512 << 20)

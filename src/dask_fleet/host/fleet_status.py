@@ -43,8 +43,8 @@ def base_record(unit: str, role: str, digest: str) -> dict[str, Any]:
     }
 
 
-def write_record(run_directory: str, name: str, base: dict[str, Any], **ports: Any) -> None:
-    """Write ``NAME.json`` for this process.
+def write_record(run_directory: str, name: str, base: dict[str, Any], **ports: Any) -> float:
+    """Write ``NAME.json`` for this process, and return since when it says that this one runs.
 
     ``restarts`` counts how often the process was started again since the digest last
     changed: it is taken from the record that is replaced.
@@ -66,6 +66,7 @@ def write_record(run_directory: str, name: str, base: dict[str, Any], **ports: A
         stream.write("\n")
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)
+    return record["started"]
 
 
 def _restarts(path: str, digest: str) -> int:

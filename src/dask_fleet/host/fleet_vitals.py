@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,12 +24,16 @@ KEY = "fleet"
 _PACKAGES = ("xcube-core",)
 
 
-def worker_options() -> dict[str, Any]:
-    """Return the options that make Dask's worker tell all of it."""
+def worker_options(started: float) -> dict[str, Any]:
+    """Return the options that make Dask's worker tell all of it.
+
+    ``started`` is that of the process's record: where both say the same, the scheduler lists this
+    process, and not one that was there before it with the same name and ports.
+    """
     from distributed.worker import DEFAULT_METRICS, DEFAULT_STARTUP_INFORMATION
 
     # Taken when the process begins: a worker tells it again whenever it registers.
-    once = of_process()
+    once = of_process(started)
     told: Mapping[str, Callable[[Any], Any]] = {KEY: lambda _: once}
     often: Mapping[str, Callable[[Any], Any]] = {KEY: lambda w: of_host(w.local_directory)}
     return {
@@ -39,7 +42,7 @@ def worker_options() -> dict[str, Any]:
     }
 
 
-def of_process() -> dict[str, Any]:
+def of_process(started: float) -> dict[str, Any]:
     """Return since when this process runs, in which environment, and versions of packages."""
     versions: dict[str, str] = {}
     for package in _PACKAGES:
@@ -49,7 +52,7 @@ def of_process() -> dict[str, Any]:
             continue  # not every environment has it
     # An environment lies in a directory that has its digest for a name.
     environment = os.path.basename(sys.prefix)
-    return {"started": time.time(), "environment": environment, "versions": versions}
+    return {"started": started, "environment": environment, "versions": versions}
 
 
 def of_host(directory: str) -> dict[str, Any]:

@@ -86,8 +86,8 @@ def open_worker(
     # each worker then has the reason.
     if dask.config.get("distributed.worker.multiprocessing-method") == "forkserver":
         fleet_process.import_modules(tuple(m for m in preload_modules if m not in sys.modules))
-    fleet_status.write_record(run_directory, label, **record)
-    return FleetWorker(**worker_options, **fleet_vitals.worker_options())
+    started = fleet_status.write_record(run_directory, label, **record)
+    return FleetWorker(**worker_options, **fleet_vitals.worker_options(started))
 
 
 def _seed_numpy() -> None:

@@ -46,7 +46,7 @@ class View:
         self.name = name
         self.run_directory = run_directory
         self.presence = Presence(changed)
-        self._own = fleet_vitals.of_process()
+        self._own = fleet_vitals.of_process(time.time())
         self._versions: dict[str, str] = {}
         self._frames: dict[str, tuple[str, dict[str, Any]]] = {}
 
