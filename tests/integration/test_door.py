@@ -213,6 +213,22 @@ def test_an_edited_file_is_mended_and_a_refused_one_rolled_back(doored: Doored):
     assert "nothing to do" in doored.desk.call("plan").out
 
 
+def test_one_address_in_place_of_all_and_all_in_place_of_one_are_taken_over(doored: Doored):
+    # nginx holds the port itself: it cannot by a reload, and goes on as before without a word.
+    everywhere = f"{doored.base + 5}, server_name: 127.0.0.1, allow: [127.0.0.0/8], login: none"
+    frames = "frames: ['https://everywhere.example']"
+    door = f"door: {{listen: 0.0.0.0:{everywhere}, {frames}}}\n"
+    doored.desk.declare(fleet_text("doored", doored.base, more=door))
+    doored.desk.call("up", "--yes")
+    policy = doored.door.ask("/health").one("Content-Security-Policy")
+    assert policy == "frame-ancestors 'self' https://everywhere.example"
+    assert "nothing to do" in doored.desk.call("plan").out
+    doored.declare()
+    doored.desk.call("up", "--yes")
+    assert "everywhere" not in doored.door.ask("/health").one("Content-Security-Policy")
+    assert "nothing to do" in doored.desk.call("plan").out
+
+
 def test_routes_follow_the_workers(doored: Doored):
     pid = doored.desk.rows()["dask-door"]["pid"]
     doored.declare(workers=3)

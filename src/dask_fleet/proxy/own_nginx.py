@@ -17,6 +17,7 @@ from dask_fleet.proxy.door_files import (
     START,
     door_directory,
 )
+from dask_fleet.proxy.taking_over import RELOADING
 
 if TYPE_CHECKING:
     from dask_fleet.places import Places
@@ -29,6 +30,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # As in the nginx of a host: what was there lies in `.old` until the new files are taken over.
 _UPDATE = f"""\
+{RELOADING}
 set -eu
 umask 077
 PATH={PATH}
@@ -70,7 +72,25 @@ if ! said=$(nginx -e stderr -p "$own" -c "$own/{MAIN}" -t 2>&1); then
 fi
 master=$(cat "$own/nginx.pid" 2>/dev/null || :)
 if [ -n "$master" ] && tr '\\0' '\\n' <"/proc/$master/cmdline" 2>/dev/null | grep -qF "$own/"; then
+  before=$(workers "$master")
   kill -HUP "$master"
+  # One that binds all addresses of a port in place of one, or one in place of all, cannot: it holds
+  # the port itself. Supervisor starts another.
+  if ! all_took_over $before; then
+    kill -TERM "$master"
+    tries=0
+    until [ -s "$own/nginx.pid" ] && [ "$(cat "$own/nginx.pid")" != "$master" ]; do
+      tries=$((tries + 1))
+      if [ "$tries" -gt 200 ]; then
+        put .old
+        rm -rf "$own/.old" "$own/.new"
+        echo "nginx does not start with it; its files are as they were before" >&2
+        echo "'dask fleet logs dask-door' has what it says" >&2
+        exit 1
+      fi
+      sleep 0.05
+    done
+  fi
 fi
 (cd "$own/.new" && sha256sum *) >"$own/.loaded" || :
 mv -f "$own/.loaded" "$own/loaded"

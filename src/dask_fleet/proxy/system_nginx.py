@@ -21,6 +21,7 @@ from dask_fleet.proxy.door_files import (
     door_directory,
     site_name,
 )
+from dask_fleet.proxy.taking_over import RELOADING
 
 if TYPE_CHECKING:
     from dask_fleet.places import Places
@@ -50,6 +51,7 @@ take_away() {{
 # in `own/.old` until nginx has taken the new ones over. When that broke off, `.old` is still what
 # nginx has taken over last.
 _UPDATE = f"""\
+{RELOADING}
 {_PLACE}
 door=$3 user=$4 name=$5 port=$6
 if ! command -v nginx >/dev/null; then echo "nginx is not installed" >&2; exit 1; fi
@@ -127,7 +129,22 @@ fi
 put .new
 said=$(nginx -t 2>&1) || back "nginx does not take it" "$said"
 if systemctl is-active --quiet nginx; then
+  before=$(workers "$(cat /run/nginx.pid)")
   said=$(systemctl reload nginx 2>&1) || back "nginx does not reload" "$said"
+  if ! all_took_over $before; then
+    said=$(tail -n 6 /var/log/nginx/error.log 2>&1)
+    # One that binds all addresses of a port in place of one, or one in place of all, cannot: it
+    # holds the port itself. A port that others hold would be the end of all sites.
+    if ! grep -Eqs "^ *listen ([^ ;]*:)?$port[ ;]" "$own/.old/{SITE}"; then
+      back "nginx goes on with its old files" "$said"
+    fi
+    if ! systemctl restart nginx 2>/dev/null; then
+      said=$(journalctl --unit nginx --no-pager --output cat -n 6 2>&1)
+      put .old
+      systemctl start nginx || :
+      back "nginx does not start" "$said"
+    fi
+  fi
 else
   said=$(systemctl start nginx 2>&1) ||
     back "nginx does not start" "$(journalctl --unit nginx --no-pager --output cat -n 6 2>&1)"

@@ -9,16 +9,44 @@ from dask_fleet.command import Command, script
 if TYPE_CHECKING:
     from dask_fleet.places import Places
 
-__all__ = ["TOOK_OVER", "take_over"]
+__all__ = ["RELOADING", "TOOK_OVER", "take_over"]
 
 TOOK_OVER = "took over"
 
 # A reload is over when every worker that was there before has gone or takes no new request: only
 # then nobody comes in by what was withdrawn. nginx says that in the name of the process. It stays
-# until the last websocket of a page is closed, unless it is ended.
+# until the last websocket of a page is closed, unless it is ended. A master that finds its files
+# wrong, or a port held, goes on with the old ones, and says so to its log alone.
+RELOADING = """\
+workers() {
+  for stat in /proc/[0-9]*/stat; do
+    { read -r line <"$stat"; } 2>/dev/null || continue
+    set -- "$1" ${line##*) }
+    if [ "$3" = "$1" ]; then pid=${stat#/proc/}; echo "${pid%/stat}"; fi
+  done
+}
+serves() {
+  case $(tr '\\0' ' ' 2>/dev/null <"/proc/$1/cmdline") in
+    *"worker process is shutting down"*|"") return 1 ;;
+  esac
+}
+all_took_over() {
+  tries=0
+  for pid in "$@"; do
+    while serves "$pid"; do
+      tries=$((tries + 1))
+      if [ "$tries" -gt 200 ]; then return 1; fi
+      sleep 0.05
+    done
+  done
+}
+"""
+"""Functions of a shell: the workers of a master, and whether they make way for new ones in 10 s."""
+
 # Parameters: whether to end it, file with the master's pid, number of places for the site file,
 # these, and how to call nginx.
 _TAKE_OVER = f"""\
+{RELOADING}
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 end=$1 pidfile=$2 count=$3 there=no
@@ -34,30 +62,13 @@ read -r master <"$pidfile"
 name=$(cat "/proc/$master/comm" 2>/dev/null || :)
 if [ "$name" != nginx ]; then echo idle; exit; fi
 "$@" -t -q
-workers() {{
-  for stat in /proc/[0-9]*/stat; do
-    {{ read -r line <"$stat"; }} 2>/dev/null || continue
-    set -- ${{line##*) }}
-    if [ "$2" = "$master" ]; then pid=${{stat#/proc/}}; echo "${{pid%/stat}}"; fi
-  done
-}}
-serves() {{
-  case $(tr '\\0' ' ' 2>/dev/null <"/proc/$1/cmdline") in
-    *"worker process is shutting down"*|"") return 1 ;;
-  esac
-}}
-before=$(workers)
+before=$(workers "$master")
 kill -HUP "$master"
-tries=0
+if ! all_took_over $before; then
+  echo "nginx (pid $master) was told to read its files anew and did not within 10 s" >&2
+  exit 1
+fi
 for pid in $before; do
-  while serves "$pid"; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 200 ]; then
-      echo "nginx (pid $master) was told to read its files anew and did not within 10 s" >&2
-      exit 1
-    fi
-    sleep 0.05
-  done
   if [ "$end" = yes ]; then kill -TERM "$pid" 2>/dev/null || :; fi
 done
 echo {TOOK_OVER}
