@@ -17,7 +17,7 @@ from tests.integration.conftest import eventually, free_ports
 
 __all__ = ["Board", "Prometheus", "missing_data", "prometheus", "values_of_rules"]
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @dataclass(frozen=True)

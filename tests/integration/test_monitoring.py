@@ -70,14 +70,22 @@ class Watched:
         return self.desk.rows()[name]["pid"]
 
 
-@pytest.fixture(scope="module")
-def watched() -> Iterator[Watched]:
+@pytest.fixture(scope="module", params=["straight", "through the door"])
+def watched(request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """A fleet that is watched: each process by itself, or all through a door with TLS and login."""
+    through = request.param == "through the door"
     with make_desk() as desk:
-        text = fleet_text("watched", free_ports(40), workers=len(WORKERS), more="tls: true\n")
+        base = free_ports(60)
+        door = f"door: {{listen: {base + 5}, tls: fleet, login: users}}\n" if through else ""
+        text = fleet_text("watched", base, workers=len(WORKERS), more=f"tls: true\n{door}")
         desk.declare(text.replace("1 GiB", "600 MiB"))
         desk.call("up", "--yes")
         export = desk.directory / "monitoring"
-        desk.call("monitoring", "export", str(export), "--interval", "1")
+        said = desk.call("monitoring", "export", str(export), "--interval", "1").out
+        if through:
+            token = export / "prometheus.token"
+            assert f"wanted {token}: a token: `dask fleet door token add prometheus" in said
+            token.write_text(desk.call("door", "token", "add", "prometheus").out)
         with prometheus(export) as one:
             yield Watched(desk, export, one)
 

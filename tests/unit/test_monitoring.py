@@ -73,13 +73,13 @@ DOORS = [
     (
         "door: {tls: {acme: {email: ann@dask.example}}}",
         "https://dask.example",
-        {"authorization": {"credentials_file": "prometheus.token"}},
+        {"authorization": {"type": "Bearer", "credentials_file": "prometheus.token"}},
     ),
     (
         "door: {tls: fleet}\ntls: true",
         "https://dask.example",
         {
-            "authorization": {"credentials_file": "prometheus.token"},
+            "authorization": {"type": "Bearer", "credentials_file": "prometheus.token"},
             "tls_config": {"ca_file": "ca.pem"},
         },
     ),
@@ -98,7 +98,8 @@ def test_through_a_door_with_what_it_asks_for(
     assert discovery["url"] == f"{url}/fleet/api/prometheus-sd"
     for part in (job, discovery):
         assert {key: part[key] for key in ("authorization", "tls_config") if key in part} == client
-    named = {name for one in client.values() for name in one.values()}
+    assert "&id" not in (tmp_path / "files" / "prometheus.yml").read_text()
+    named = {name for one in client.values() for key, name in one.items() if key != "type"}
     assert {path.name for path in done.wanted} == named
     assert {path.parent for path in done.wanted} <= {tmp_path / "files"}
 
