@@ -2,97 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
-import secrets
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
-from tests.integration.browser import Inset, Tab, browsing
+from tests.integration.browser import browsing
 from tests.integration.conftest import Desk, eventually, fleet_text, free_ports, make_desk
-
-PATIENCE = 60.0
-
-WORK = """\
-import time
-from distributed import Client
-with Client(timeout=60) as client:
-    assert client.gather(client.map(lambda n: time.sleep(0.02) or n, range(50))) == list(range(50))
-"""
-
-
-@dataclass(frozen=True)
-class Jupyter:
-    """A Jupyter server with its extensions, as somebody runs it beside a fleet."""
-
-    url: str
-    token: str
-
-    def get(self, path: str) -> tuple[int, str]:
-        request = urllib.request.Request(
-            f"{self.url}{path}", headers={"Authorization": f"token {self.token}"}
-        )
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
-            return response.status, response.read().decode()
-
-    def check(self, dashboard: str) -> dict[str, Any]:
-        """Return what dask-labextension finds out about an address that a user has typed."""
-        status, body = self.get(f"/dask/dashboard-check/{quote(dashboard, safe='')}")
-        assert status == 200
-        return json.loads(body)
-
-
-@contextlib.contextmanager
-def jupyter(place: Path) -> Iterator[Jupyter]:
-    """Run JupyterLab from the tests' own environment, with nothing of the user's."""
-    port, token, log = free_ports(1), secrets.token_hex(16), place / "jupyter.log"
-    kept = {name: str(place / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    variables = {f"JUPYTER_{name}_DIR": path for name, path in kept.items()}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-                *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
-                *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={place}"),
-                # Nothing is asked of the network.
-                *(
-                    "--LabApp.news_url=None",
-                    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-                ),
-            ],
-            cwd=place,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(place), "JUPYTER_TOKEN": token, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    one = Jupyter(f"http://127.0.0.1:{port}", token)
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return one.get("/api/status")[0] == 200
-        except (urllib.error.URLError, ConnectionError):
-            return False
-
-    try:
-        eventually(answers, within=PATIENCE, what="Jupyter answers")
-        yield one
-        said = log.read_text()
-        assert "Traceback" not in said, said
-    finally:
-        process.terminate()
-        process.wait(timeout=PATIENCE)
+from tests.integration.jupyter import PATIENCE, Jupyter, compute, jupyter, open_pane, printed
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +23,6 @@ def lab(desk: Desk) -> Iterator[Jupyter]:
     place.mkdir()
     with jupyter(place) as one:
         yield one
-
-
-def printed(desk: Desk, name: str) -> str:
-    """Return the address of a dashboard as `dask fleet open` prints it for people."""
-    lines = desk.call("open", "--print").out.splitlines()
-    (url,) = (line.split()[1] for line in lines if line.startswith(f"{name} "))
-    return url
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +70,7 @@ def test_a_pane_of_jupyterlab_shows_the_fleet_at_work(
         pane = open_pane(tab, lab, typed, "Task Stream")
         assert pane.place.url == f"{typed.removesuffix('/status')}/individual-task-stream"
         pane.wait_until_drawn()
-        python = desk.call("env", "--python").out.strip()
-        address = desk.call("env", "--address").out.strip()
-        desk.run(python, "-c", WORK, DASK_SCHEDULER_ADDRESS=address)
+        compute(desk)
         eventually(
             lambda: len(pane.data("worker_thread")["start"]) >= 50,
             within=PATIENCE,
@@ -172,19 +79,3 @@ def test_a_pane_of_jupyterlab_shows_the_fleet_at_work(
         assert pane.painted() >= 1
         tab.look(f"jupyterlab-{'straight' if way == 'straight' else 'proxy'}.png")
         assert tab.faults == []
-
-
-def open_pane(tab: Tab, lab: Jupyter, url: str, plot: str) -> Inset:
-    """Do what a person does in JupyterLab: type the address, click on a plot."""
-    page = tab.page
-    tab.open(f"{lab.url}/lab?reset&token={lab.token}")  # with nothing of an earlier visit
-    page.locator("li.lm-TabBar-tab[title=Dask]").click()
-    address = page.locator(".dask-DashboardURL input, .dask-DaskDashboardLauncher input").first
-    address.fill(url)
-    address.press("Enter")
-    page.get_by_role("button", name=re.compile(f"^{plot}$", re.I)).click()
-    wanted = f"individual-{plot.lower().replace(' ', '-')}"
-    frame = page.locator(f"iframe[src$='{wanted}']").element_handle().content_frame()
-    assert frame is not None
-    frame.wait_for_url(f"**/{wanted}")
-    return Inset(frame)
