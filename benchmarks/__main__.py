@@ -27,21 +27,19 @@ BUILD_SECONDS = 1200.0
 RESULTS = Path(__file__).parent / "results"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0]
-    )
+def parser(kind: type[Run]) -> argparse.ArgumentParser:
+    """Describe the command line of a kind of run."""
+    about = sys.modules[kind.__module__].__doc__ or ""
+    result = argparse.ArgumentParser(prog=kind.program, description=about.splitlines()[0])
     result.add_argument(
-        "--only", action="append", choices=SUITES, metavar="NAME", help=", ".join(SUITES)
+        "--only", action="append", choices=kind.suites, metavar="NAME", help=", ".join(kind.suites)
     )
     result.add_argument("--rounds", type=positive, help=f"rounds that count (default: {ROUNDS})")
-    result.add_argument(
-        "--quick", action="store_true", help="one round, a small job, no warm-up: does it run?"
-    )
-    result.add_argument(
-        "--factor", type=int, help="of the demo job: fine cells along a side of a coarse one"
-    )
+    result.add_argument("--quick", action="store_true", help=f"{kind.quickly}: does it run?")
+    if "job" in kind.suites:
+        result.add_argument(
+            "--factor", type=int, help="of the demo job: fine cells along a side of a coarse one"
+        )
     result.add_argument(
         "--data",
         type=Path,
@@ -69,6 +67,8 @@ class Run:
 
     suites: tuple[str, ...] = SUITES
     file = "latest.json"
+    program = "python -m benchmarks"
+    quickly = "one round, a small job, no warm-up"
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.wanted = tuple(arguments.only or self.suites)
@@ -150,12 +150,12 @@ class Run:
         return path
 
 
-def main() -> int:
+def main(kind: type[Run] = Run) -> int:
     """Run the benchmarks; return the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    arguments = parser().parse_args()
-    return conduct(Run(arguments), arguments.data)
+    arguments = parser(kind).parse_args()
+    return conduct(kind(arguments), arguments.data)
 
 
 def conduct(run: Run, data: Path) -> int:

@@ -6,39 +6,14 @@ status: as that of ``python -m benchmarks``.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 from benchmarks import door_requests, door_routes, door_throughput
-from benchmarks.__main__ import ROUNDS, Run, conduct, positive
+from benchmarks.__main__ import Run, main
 from benchmarks.door_fleets import PLAIN, SECURE, Behind, Peer
-from benchmarks.machine import REPOSITORY, Bench
+from benchmarks.machine import Bench
 
 __all__ = ["DoorRun"]
-
-
-def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m benchmarks.door", description=(__doc__ or "").splitlines()[0]
-    )
-    suites = DoorRun.suites
-    result.add_argument(
-        "--only", action="append", choices=suites, metavar="NAME", help=", ".join(suites)
-    )
-    result.add_argument("--rounds", type=positive, help=f"rounds that count (default: {ROUNDS})")
-    result.add_argument(
-        "--quick", action="store_true", help="one short round, no warm-up: does it run?"
-    )
-    result.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIRECTORY",
-        default=REPOSITORY / ".cache" / "tests" / "data",
-        help="XDG_DATA_HOME, with the fleet's environment",
-    )
-    return result
 
 
 class DoorRun(Run):
@@ -46,6 +21,8 @@ class DoorRun(Run):
 
     suites = ("door requests", "door throughput", "door routes")
     file = "door.json"
+    program = "python -m benchmarks.door"
+    quickly = "one short round, no warm-up"
 
     def everything(self, bench: Bench) -> None:
         """Measure; a suite that fails does not keep the others from running."""
@@ -80,5 +57,4 @@ class DoorRun(Run):
 
 
 if __name__ == "__main__":
-    found = parser().parse_args()
-    sys.exit(conduct(DoorRun(found), found.data))
+    sys.exit(main(DoorRun))

@@ -7,14 +7,13 @@ from ``XDG_CACHE_HOME``. Exit status: as that of ``python -m benchmarks``.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import simulated
-from benchmarks.__main__ import ROUNDS, Run, conduct, positive
+from benchmarks.__main__ import Run, main
 from benchmarks.machine import REPOSITORY, Bench
 from benchmarks.processes import MeasurementError
 
@@ -25,34 +24,13 @@ if TYPE_CHECKING:
 _LAYERS = REPOSITORY / ".cache" / "tests" / "vms"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m benchmarks.vms", description=(__doc__ or "").splitlines()[0]
-    )
-    suites = VmsRun.suites
-    result.add_argument(
-        "--only", action="append", choices=suites, metavar="NAME", help=", ".join(suites)
-    )
-    result.add_argument("--rounds", type=positive, help=f"rounds that count (default: {ROUNDS})")
-    result.add_argument(
-        "--quick", action="store_true", help="one round, 100 hosts, no warm-up: does it run?"
-    )
-    result.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIRECTORY",
-        default=REPOSITORY / ".cache" / "tests" / "data",
-        help="XDG_DATA_HOME, with the fleet's environment",
-    )
-    return result
-
-
 class VmsRun(Run):
     """One run of the suites on booted and on simulated hosts."""
 
     suites = ("vms start", "vms noop", "scale")
     file = "vms.json"
+    program = "python -m benchmarks.vms"
+    quickly = "one round, 100 hosts, no warm-up"
 
     def everything(self, bench: Bench) -> None:
         """Measure; a suite that fails does not keep the others from running."""
@@ -96,5 +74,4 @@ class VmsRun(Run):
 
 
 if __name__ == "__main__":
-    found = parser().parse_args()
-    sys.exit(conduct(VmsRun(found), found.data))
+    sys.exit(main(VmsRun))

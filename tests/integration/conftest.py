@@ -160,6 +160,12 @@ def desk() -> Iterator[Desk]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def desk_of_module() -> Iterator[Desk]:
+    with make_desk() as one:
+        yield one
+
+
 @contextlib.contextmanager
 def make_desk() -> Iterator[Desk]:
     """Yield a desk; afterwards take its fleets down and fail if a process is left."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,13 @@ import dask_fleet
 from tests.conftest import REPOSITORY
 from tests.integration.browser import PATIENCE, Tab, browsing
 from tests.integration.computing import Computation, Fleet, computing
-from tests.integration.conftest import Desk, _desk, eventually, fleet_text, free_ports
+from tests.integration.conftest import Desk, eventually, fleet_text, free_ports
 
 WORKERS = ["dask-worker-0001", "dask-worker-0002", "dask-worker-0003", "dask-worker-0004"]
 PROCESSES = ["dask-scheduler", *WORKERS]
 AXE = REPOSITORY / ".cache" / "tests" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = [390, 1280, 2560]
 WORDS = Path(dask_fleet.__file__).parent / "host" / "fleet_console" / "words.py"
-
-
-@pytest.fixture(scope="module")
-def desk_of_module() -> Iterator[Desk]:
-    with tempfile.TemporaryDirectory(prefix="desk-") as place:
-        yield from _desk(Path(place))
 
 
 @pytest.fixture(scope="module")

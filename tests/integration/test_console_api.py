@@ -7,8 +7,6 @@ import json
 import os
 import re
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from openapi_spec_validator import validate as validate_openapi
 
 import dask_fleet
 from tests.integration.computing import Computation, Fleet, computing
-from tests.integration.conftest import Desk, _desk, eventually, fleet_text, free_ports
+from tests.integration.conftest import Desk, eventually, fleet_text, free_ports
 from tests.integration.door import ALIVE
 
 WORKERS = ["dask-worker-0001", "dask-worker-0002"]
@@ -37,12 +35,6 @@ DESCRIPTION = Path(dask_fleet.__file__).parent / "host/fleet_console/assets/open
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
     return json.loads(DESCRIPTION.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def desk_of_module() -> Iterator[Desk]:
-    with tempfile.TemporaryDirectory(prefix="desk-") as place:
-        yield from _desk(Path(place))
 
 
 @pytest.fixture(scope="module")

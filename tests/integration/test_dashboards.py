@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import psutil
@@ -13,19 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.browser import PATIENCE, Tab, browsing, changed
 from tests.integration.computing import Computation, Fleet, computing
-from tests.integration.conftest import Desk, _desk, eventually, fleet_text, free_ports
+from tests.integration.conftest import Desk, eventually, fleet_text, free_ports
 
 WORKERS = ["dask-worker-0001", "dask-worker-0002", "dask-worker-0003", "dask-worker-0004"]
 PROCESSES = ["dask-scheduler", *WORKERS]
 
 #: Where Dask's info pages load a style sheet from; nothing else outside may be asked for.
 CDN = "cdnjs.cloudflare.com"
-
-
-@pytest.fixture(scope="module")
-def desk_of_module() -> Iterator[Desk]:
-    with tempfile.TemporaryDirectory(prefix="desk-") as place:
-        yield from _desk(Path(place))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import ssl
 import stat
 import threading
@@ -23,6 +22,7 @@ from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import read_certificate
 from dask_fleet.tls.client_bundle import client_bundle
 from dask_fleet.tls.drafts import Credentials
+from tests.unit.killed import ended, in_a_child, is_killed_at
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=timezone.utc)
 HOSTS = {"vm-1": ("vm-1", "192.168.1.11"), "vm-2": ("192.168.1.12", "fd00::12")}
@@ -406,38 +406,10 @@ def test_a_disk_that_is_full(authority: Authority, place: Path, monkeypatch: pyt
 # -- at once, and killed -----------------------------------------------------------------
 
 
-def in_a_child(act: Callable[[], object]) -> int:
-    """Run something in a process of its own and return how that ended."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
 @pytest.mark.parametrize("step", range(1, 13))
 def test_killed_at_any_step(authority: Authority, place: Path, step: int):
-    taken = 0
-    sync = os.fsync
-
-    def die(handle: int) -> None:
-        nonlocal taken
-        taken += 1
-        if taken == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-        sync(handle)
-
-    def run() -> None:
-        os.fsync = die
-        authority.ensure(HOSTS, now=NOW)
-
-    status = os.waitpid(in_a_child(run), 0)[1]
     # Six files, each with one fsync for itself and one for its directory.
-    assert os.WIFSIGNALED(status)
+    assert is_killed_at(step, lambda: authority.ensure(HOSTS, now=NOW))
     made = authority.ensure(HOSTS, now=NOW)
     assert authority.ensure(HOSTS, now=NOW) == made
     assert not list(place.rglob("*.new"))
@@ -448,7 +420,7 @@ def test_killed_at_any_step(authority: Authority, place: Path, step: int):
 def test_processes_at_once(authority: Authority, place: Path):
     pids = [in_a_child(lambda: authority.ensure(HOSTS, now=NOW)) for _ in range(4)]
     made = authority.ensure(HOSTS, now=NOW)
-    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 4
+    assert [ended(pid) for pid in pids] == [0] * 4
     assert authority.ensure(HOSTS, now=NOW) == made
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import shutil
-import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -29,6 +27,7 @@ from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 from dask_fleet.tls.issuing import Issuer
 from dask_fleet.transports.base import Transport
+from tests.unit.killed import is_killed_at
 
 SPEC = """\
 name: sst
@@ -337,37 +336,17 @@ def test_a_damaged_authority_can_be_replaced(layout: Layout, place: Path, damage
     assert up(issuer(place, anew=True), layout, there)["head"] != there["head"]
 
 
-def in_a_child(act: Callable[[], Any]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            act()
-        finally:
-            os._exit(1)
-    return os.waitpid(pid, 0)[1]
-
-
 @pytest.mark.parametrize("step", [1, 2, 5, 17, 18])
 def test_a_replacement_that_is_killed_can_be_made_again(layout: Layout, place: Path, step: int):
     there = up(issuer(place), layout, BARE)
-    taken = 0
-    sync = os.fsync
-
-    def die(handle: int) -> None:
-        nonlocal taken
-        taken += 1
-        if taken == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-        sync(handle)
 
     def replace() -> None:
-        os.fsync = die
         one = issuer(place, anew=True)
         one.files(layout)
         one.keep(there, access())
 
     # Nine files, each with one fsync for itself and one for its directory.
-    assert os.WIFSIGNALED(in_a_child(replace))
+    assert is_killed_at(step, replace)
     check(issuer(place), there)  # the old one is still there
     assert seen(issuer(place).files(layout)["head"]) == there["head"]
     after = up(issuer(place, anew=True), layout, there)
