@@ -8,58 +8,34 @@ killed between writing a file and restarting what reads it is seen and gone on w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dask_fleet.actions import (
-    Action,
     BuildEnvironment,
-    Change,
     Plan,
     PrepareHost,
     RemoveDoor,
     RemoveFleet,
     RestartUnits,
-    StartRuntime,
     StopProcesses,
     StopRuntime,
-    UpdateUnits,
-    Verb,
     WriteFiles,
 )
-from dask_fleet.comparing import differences
 from dask_fleet.desired import CONSOLE, TLS
+from dask_fleet.drafting import Draft, join, paths_of, short
+from dask_fleet.planning_units import begin, orphans_of, update
 from dask_fleet.proxy.planning import DOOR, door_changes
 from dask_fleet.published import INVENTORY
 from dask_fleet.spec.expand import SCHEDULER_NAME
-from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
+from dask_fleet.tls.certificates import CERTIFICATE_FILE, KEY_FILE
 
 if TYPE_CHECKING:
     from dask_fleet.observed import HostObserved
     from dask_fleet.places import Places
     from dask_fleet.runtimes.base import Runtime
-    from dask_fleet.target import HostTarget, ManagedFile, UnitTarget
+    from dask_fleet.target import HostTarget
 
-__all__ = [
-    "plan_down",
-    "plan_restart",
-    "plan_up",
-]
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What becomes of one host: lines for people, and actions by phase."""
-
-    host: str
-    first: bool = False
-    changes: list[Change] = field(default_factory=list[Change])
-    prepare: list[Action] = field(default_factory=list[Action])
-    stop: list[Action] = field(default_factory=list[Action])
-    run: list[Action] = field(default_factory=list[Action])
-
-    def say(self, verb: Verb, subject: str, reason: str, detail: str = "") -> None:
-        self.changes.append(Change(self.host, verb, subject, reason, detail))
+__all__ = ["plan_down", "plan_restart", "plan_up"]
 
 
 def plan_up(
@@ -78,27 +54,13 @@ def plan_up(
     runtimes : Mapping
         The runtime of each host.
     """
-    return _join(
+    return join(
         _host_up(target, observed[target.host], runtimes[target.host]) for target in targets
     )
 
 
-def _join(drafts: Iterable[_Draft]) -> Plan:
-    every = list(drafts)
-    phases = (
-        tuple(action for draft in every for action in draft.prepare),
-        tuple(action for draft in every for action in draft.stop),
-        tuple(action for draft in every if draft.first for action in draft.run),
-        tuple(action for draft in every if not draft.first for action in draft.run),
-    )
-    return Plan(
-        changes=tuple(change for draft in every for change in draft.changes),
-        phases=tuple(phase for phase in phases if phase),
-    )
-
-
-def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft:
-    draft = _Draft(target.host, any(unit.role == "scheduler" for unit in target.units))
+def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Draft:
+    draft = Draft(target.host, any(unit.role == "scheduler" for unit in target.units))
     if target.units and not seen.runtime.prepared:
         draft.say("create", "user and directories", f"units under {runtime.name} need them")
         draft.prepare.append(PrepareHost(target.host))
@@ -111,9 +73,9 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
     own = runtime.own_files(target.places)
     rewritten = sorted(file.path for file in changed if file.path in own)
     if seen.runtime.alive and not rewritten:
-        _update(draft, target, seen, changed, removed)
+        update(draft, target, seen, changed, removed)
     else:
-        _begin(draft, target, seen, runtime, rewritten)
+        begin(draft, target, seen, runtime, rewritten)
     if changed or removed:
         # The runtime ends before its own files are written: were the order the other way round,
         # an up that is killed in between would leave it running on what no file says any more.
@@ -121,7 +83,7 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
         phase = draft.stop if rewritten and ends else draft.prepare
         phase.append(WriteFiles(target.host, changed, removed))
     if (changed or removed) and not draft.changes:
-        names = {_short(target.places, path) for path in _paths(changed, removed)}
+        names = {short(target.places, path) for path in paths_of(changed, removed)}
         console = {n for n in names if n == INVENTORY or n.startswith(f"launcher/{CONSOLE}")}
         if names <= console:
             draft.say("change", "console", "it shows what is declared now; nothing restarts")
@@ -134,7 +96,7 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> _Draft
     return draft
 
 
-def _plan_door(draft: _Draft, target: HostTarget, seen: HostObserved) -> None:
+def _plan_door(draft: Draft, target: HostTarget, seen: HostObserved) -> None:
     """Say what becomes of the door.
 
     The files of an nginx of our own are there before it starts. That of the host takes its site
@@ -148,159 +110,6 @@ def _plan_door(draft: _Draft, target: HostTarget, seen: HostObserved) -> None:
         (draft.prepare if before else draft.run).append(action)
 
 
-def _paths(changed: Iterable[ManagedFile], removed: Iterable[str]) -> list[str]:
-    return [*(file.path for file in changed), *removed]
-
-
-def _short(places: Places, path: str) -> str:
-    return path.removeprefix(f"{places.deployed}/")
-
-
-def _begin(
-    draft: _Draft, target: HostTarget, seen: HostObserved, runtime: Runtime, rewritten: list[str]
-) -> None:
-    """Say what is to be done where the runtime does not run or has to be started anew."""
-    runs = bool(seen.runtime.pid) or seen.runtime.alive
-    if runs and rewritten:
-        names = ", ".join(_short(target.places, path) for path in rewritten)
-        draft.say("restart", runtime.name, f"{names} changed")
-    elif runs:
-        draft.say("restart", runtime.name, f"pid {seen.runtime.pid} does not answer on its socket")
-    orphans = _orphans(seen)
-    if runs:
-        draft.stop.append(StopRuntime(target.host, runtime.shown))
-    elif orphans:
-        draft.stop.append(StopProcesses(target.host, orphans))
-    left = dict(orphans)
-    for unit in target.units:
-        if unit.path not in seen.files:
-            draft.say("create", unit.name, "it is not there", _contents(unit))
-        elif runs:
-            draft.say("restart", unit.name, f"with {runtime.name}")
-        elif unit.name in left:
-            draft.say(
-                "restart", unit.name, f"pid {left[unit.name]} runs without its {runtime.name}"
-            )
-        else:
-            draft.say("start", unit.name, f"{runtime.name} is not running")
-    _say_gone(draft, target, {*seen.runtime.units, *left})
-    if target.units:
-        names = tuple(unit.name for unit in target.units)
-        draft.run.append(StartRuntime(target.host, runtime.name, names))
-
-
-def _update(
-    draft: _Draft,
-    target: HostTarget,
-    seen: HostObserved,
-    changed: tuple[ManagedFile, ...],
-    removed: tuple[str, ...],
-) -> None:
-    """Say what is to be done where the runtime runs: take over what differs.
-
-    A unit that does not run is updated too, not merely started: an ``up`` that was killed may
-    have written its files, and the runtime would start it as it was before.
-    """
-    update: list[str] = []
-    for unit in target.units:
-        there = seen.runtime.units.get(unit.name)
-        record = seen.records.get(unit.name)
-        if there is None:
-            draft.say("create", unit.name, "it is not there", _contents(unit))
-            update.append(unit.name)
-        elif reason := _outdated(unit, target, seen, _paths(changed, removed)):
-            draft.say("change", unit.name, reason)
-            update.append(unit.name)
-        elif there.state == "stopped":
-            draft.say("start", unit.name, f"it was stopped ({there.detail})")
-            update.append(unit.name)
-        elif there.state == "crashing":
-            draft.say("restart", unit.name, f"it ends at once ({there.detail})")
-            update.append(unit.name)
-        elif there.fault:
-            draft.say("change", unit.name, there.fault)
-            update.append(unit.name)
-        elif record is not None and record.alive and record.digest != unit.digest:
-            draft.say(
-                "change",
-                unit.name,
-                f"pid {record.pid} was started from an earlier version ({record.digest})",
-            )
-            update.append(unit.name)
-    update.extend(_say_gone(draft, target, seen.runtime.units))
-    if update:
-        draft.run.append(UpdateUnits(target.host, tuple(update)))
-
-
-def _say_gone(draft: _Draft, target: HostTarget, there: Iterable[str]) -> list[str]:
-    """Say which of the units that are there have to go, and return their names."""
-    gone = sorted(set(there) - {unit.name for unit in target.units})
-    for name in gone:
-        draft.say("remove", name, "it is no longer declared")
-    return gone
-
-
-def _contents(unit: UnitTarget) -> str:
-    if unit.role != "workers":
-        return ""
-    count = len(unit.processes)
-    if count == 1:
-        return unit.processes[0]
-    return f"{count} workers, {unit.processes[0]} to {unit.processes[-1]}"
-
-
-def _outdated(
-    unit: UnitTarget, target: HostTarget, seen: HostObserved, paths: Iterable[str]
-) -> str:
-    """Return why the deployed definition of a unit differs, or nothing if it does not.
-
-    ``paths`` are those of files that differ or are too many.
-    """
-    paths = set(paths)
-    definition = {path for path in paths if _defines(path, unit.name)}
-    if unit.path not in paths and not definition:
-        return ""
-    was = seen.unit_files.get(unit.path, {})
-    if not was or was.get("digest") == unit.digest:
-        return "its files were edited by hand"
-    reasons = [
-        text
-        for text in differences(was, unit.declared)
-        if not text.startswith(("digest ", "run_directory "))
-    ]
-    shared = {_short(target.places, path) for path in paths} - {
-        _short(target.places, path) for path in (unit.path, *definition)
-    }
-    if "dask.yaml" in shared:
-        reasons.append("the Dask configuration changed")
-    if any(path.startswith("launcher/") for path in shared):
-        reasons.append("the launcher of dask-fleet changed")
-    if f"{TLS}/{CA_FILE}" in shared and f"{TLS}/{CERTIFICATE_FILE}" in shared:
-        reasons.append("the certificate authority changed")
-    shown = reasons[:4]
-    if len(reasons) > len(shown):
-        shown.append(f"and {len(reasons) - len(shown)} more")
-    if not shown and definition:
-        return "its definition changed, by another `user` or another version of dask-fleet"
-    return "; ".join(shown) or "its files were edited by hand"
-
-
-def _defines(path: str, unit: str) -> bool:
-    """Return whether a runtime reads this file for this unit."""
-    directory, _, name = path.rpartition("/")
-    service = f".{unit}.service"
-    return name == f"{unit}.conf" or name.endswith(service) or directory.endswith(f"{service}.d")
-
-
-def _orphans(seen: HostObserved) -> tuple[tuple[str, int], ...]:
-    """Return units that live on although no runtime keeps them: name and pid."""
-    return tuple(
-        (record.name, record.pid)
-        for record in seen.records.values()
-        if record.alive and record.name == record.unit
-    )
-
-
 def plan_down(
     observed: Mapping[str, HostObserved],
     runtimes: Mapping[str, Runtime],
@@ -311,9 +120,9 @@ def plan_down(
     The scheduler goes last: a worker whose scheduler closes at the same time waits for it until
     its nanny kills it.
     """
-    drafts: list[_Draft] = []
+    drafts: list[Draft] = []
     for host, seen in observed.items():
-        draft, runtime = _Draft(host), runtimes[host]
+        draft, runtime = Draft(host), runtimes[host]
         last = SCHEDULER_NAME in seen.runtime.units
         stop, remove = (draft.stop, draft.run) if last else (draft.prepare, draft.stop)
         runs = seen.runtime.pid or (seen.runtime.alive and not runtime.resident)
@@ -323,7 +132,7 @@ def plan_down(
             if not runtime.resident:
                 draft.say("stop", runtime.name, "the fleet goes down")
             stop.append(StopRuntime(host, runtime.shown))
-        elif orphans := _orphans(seen):
+        elif orphans := orphans_of(seen):
             for name, pid in orphans:
                 draft.say("stop", name, f"pid {pid} runs without its {runtime.name}")
             stop.append(StopProcesses(host, orphans))
@@ -338,16 +147,16 @@ def plan_down(
                 paths[f"{place.door}/seen"] = None  # who may come in stays, as the history does
             remove.append(RemoveFleet(host, tuple(paths)))
         drafts.append(draft)
-    return _join(drafts)
+    return join(drafts)
 
 
 def plan_restart(
     targets: Iterable[HostTarget], observed: Mapping[str, HostObserved], names: frozenset[str]
 ) -> Plan:
     """Return the restart of the units that hold these processes (all units if empty)."""
-    drafts: list[_Draft] = []
+    drafts: list[Draft] = []
     for target in targets:
-        draft = _Draft(target.host)
+        draft = Draft(target.host)
         units: list[str] = []
         for unit in target.units:
             asked = sorted(names & {unit.name, *unit.processes})
@@ -359,4 +168,4 @@ def plan_restart(
         if units:
             draft.run.append(RestartUnits(target.host, tuple(units)))
         drafts.append(draft)
-    return _join(drafts)
+    return join(drafts)
