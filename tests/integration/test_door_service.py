@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.browser import browsing
 from tests.integration.conftest import eventually, fleet_text
-from tests.integration.door import ANN, House, Knocker, basic, make_house, opened
+from tests.integration.door import ANN, WORKER, House, Knocker, basic, make_house, opened
 
 PASSWORD = "staple of the service"
 
@@ -135,6 +135,23 @@ def test_a_service_is_asked_and_browsers_are_sent_to_its_page(
     assert "_sso=xyz" not in door.ask("/status", Cookie="_sso=xyz").body
     service.renews = True
     assert door.ask(Cookie="_sso=xyz").one("Set-Cookie") == "_sso=xyz; Path=/; renewed"
+
+
+def test_whom_the_service_does_not_know_learns_no_name(
+    asked: tuple[House, Service, Callable[[], None]],
+):
+    house, service, _ = asked
+    door, sign_in = house.door, f"{house.door.url}/oauth2/sign_in?rd={house.door.url}"
+    for path in (f"/w/{WORKER}/status", "/w/dask-worker-0099/status", "/proxy/22/127.0.0.1/x"):
+        assert door.ask(path).status == 401
+        assert service.asked[-1]["X-Original-URI"] == path
+        assert door.websocket(f"{path}/ws", Origin=door.url) == 401
+        sent = door.ask(path, Accept="text/html")
+        assert (sent.status, sent.one("Location")) == (302, f"{sign_in}{path}")
+    service.known = "xyz"
+    assert door.ask("/w/dask-worker-0099/status", Cookie="_sso=xyz").status == 404
+    front = door.ask(f"/w/{WORKER}", Cookie="_sso=xyz")
+    assert (front.status, front.one("Location")) == (302, f"/w/{WORKER}/status")
 
 
 def test_what_the_service_is_asked_with_is_not_for_others(
