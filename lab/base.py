@@ -24,7 +24,9 @@ __all__ = ["Mirror", "ensure_base", "find_mirror", "locked"]
 SUITE = "bookworm"
 PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-venv,iproute2,iputils-ping,"
-    "nftables,ca-certificates,sudo,procps,nginx-light"
+    "nftables,ca-certificates,sudo,procps,nginx-light,certbot,"
+    # debootstrap does not find who provides a virtual package, on which certbot depends.
+    "python3-acme,python3-cffi-backend"
 )
 PASSWORD_LESS = "operator ALL=(ALL:ALL) NOPASSWD: ALL\n"  # noqa: S105  # a line for sudoers
 FILES = {
@@ -52,6 +54,7 @@ MODES = {"etc/sudoers.d/operator": 0o440, "usr/local/sbin/lab-init": 0o755}
 MASKED = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
+    "certbot.timer",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",

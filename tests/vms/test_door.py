@@ -79,6 +79,27 @@ def test_other_sites_stay_as_they_are(lab: Lab, behind: Operator):
     assert [digest(host, path) for path in kept] == before
 
 
+def test_one_address_in_place_of_all_and_all_in_place_of_one_are_taken_over(
+    lab: Lab, behind: Operator
+):
+    # nginx holds the port itself: it cannot by a reload, and goes on as before without a word.
+    for listen, bound in (
+        ("81", "0.0.0.0:81"),
+        ("10.77.0.11:81", "10.77.0.11:81"),
+        ("81", "0.0.0.0:81"),
+    ):
+        behind.write(
+            ON_THE_SCHEDULERS_HOST.replace("login: none", f"login: none, listen: {listen!r}")
+        )
+        behind.call("up", "--yes")
+        assert ask("http://10.77.0.11:81/health")[0] == 200
+        assert lab.scheduler.run(["ss", "-Hltn", "sport = :81"]).stdout.split()[3] == bound
+        assert ask("http://10.77.0.11:8080/") == (200, "not of the fleet")
+        assert behind.plan()["empty"]
+    behind.write(ON_THE_SCHEDULERS_HOST)
+    behind.call("up", "--yes")
+
+
 def test_drift_is_mended_and_a_file_that_nginx_refuses_is_rolled_back(lab: Lab, behind: Operator):
     host = lab.scheduler
     right = digest(host, SITE)
