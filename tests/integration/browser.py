@@ -1,13 +1,16 @@
 """A real browser that looks at Dask's dashboards: Debian's Chromium, driven by Playwright.
 
-It reaches nothing but this machine: whatever a page asks of another host is blocked and noted.
+It reaches nothing but the hosts that it is to look at, this machine if none is named: whatever a
+page asks of another host is blocked and noted.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 from PIL import Image, ImageChops
 from playwright.sync_api import (
     BrowserContext,
@@ -25,6 +30,7 @@ from playwright.sync_api import (
     Request,
     Response,
     Route,
+    WebSocket,
     sync_playwright,
 )
 
@@ -127,13 +133,16 @@ class Tab(Drawn):
     """A page that is looked at, and everything that went wrong in it."""
 
     page: Page
+    hosts: Collection[str] = ("127.0.0.1",)
     faults: list[str] = field(default_factory=list)
     blocked: set[str] = field(default_factory=set)
+    sockets: list[WebSocket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.place = self.page
         self.page.set_default_timeout(PATIENCE * 1000)
-        self.page.route(lambda url: urlsplit(url).hostname != "127.0.0.1", self._block)
+        self.page.route(lambda url: urlsplit(url).hostname not in self.hosts, self._block)
+        self.page.on("websocket", lambda socket: self.sockets.append(socket))
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
         self.page.on("response", self._response)
@@ -181,11 +190,24 @@ def changed(before: Image.Image, after: Image.Image) -> float:
     return 1 - difference.histogram()[0] / (difference.width * difference.height)
 
 
+def trusting(certificate: str) -> str:
+    """Return the flag by which the browser takes this certificate, in PEM, and no other.
+
+    It trusts the authorities of its own list, and those of a data base that takes a tool to write.
+    """
+    key = load_pem_x509_certificate(certificate.encode()).public_key()
+    digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return f"--ignore-certificate-errors-spki-list={base64.b64encode(digest.digest()).decode()}"
+
+
 @contextmanager
-def browsing(**options: Any) -> Iterator[Callable[[], Tab]]:
+def browsing(
+    *flags: str, hosts: Collection[str] = ("127.0.0.1",), **options: Any
+) -> Iterator[Callable[[], Tab]]:
     """Start the browser, with nothing left of an earlier one; give what opens a tab.
 
-    ``options`` are more of Playwright's for it, such as ``http_credentials``.
+    It reaches ``hosts`` alone. ``options`` are more of Playwright's for it, such as
+    ``http_credentials``.
     """
     if not CHROMIUM.exists():
         pytest.fail(
@@ -198,13 +220,13 @@ def browsing(**options: Any) -> Iterator[Callable[[], Tab]]:
         context: BrowserContext = playwright.chromium.launch_persistent_context(
             place,
             executable_path=CHROMIUM,
-            args=_FLAGS,
+            args=[*_FLAGS, *flags],
             viewport=_SIZE,
             device_scale_factor=1,
             timeout=PATIENCE * 1000,
             **options,
         )
         try:
-            yield lambda: Tab(context.new_page())
+            yield lambda: Tab(context.new_page(), hosts)
         finally:
             context.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,9 @@ import pytest
 
 from tests.integration.browser import PATIENCE
 from tests.integration.conftest import Desk, eventually
+
+LONGEST = 280
+"""Seconds after which the computation ends by itself."""
 
 #: Runs in the fleet's own Python. Orders come line by line: `work`, `work WORKER`, `rest`.
 COMPUTATION = """\
@@ -103,18 +106,34 @@ class Computation:
 
 @contextmanager
 def computing(fleet: Fleet) -> Iterator[Computation]:
-    """Start the computation; it must have been right when it ends."""
+    """Start the computation at the desk of a fleet; it must have been right when it ends."""
     desk = fleet.desk
-    script, log = desk.directory / "computation.py", desk.directory / "computation.log"
+    script = desk.directory / "computation.py"
     script.write_text(COMPUTATION, encoding="utf-8")
     python = desk.call("env", "--python").out.strip()
     address = desk.call("env", "--address").out.strip()
-    limit = 280
+    environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
+    argv = [python, str(script)]
+    with computed(argv, desk.directory / "computation.log", environment) as one:
+        yield one
+
+
+@contextmanager
+def computed(
+    argv: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    longest: float = LONGEST,
+) -> Iterator[Computation]:
+    """Start the computation by an argv, to which its longest time in seconds is added.
+
+    It must have been right when it ends.
+    """
     with log.open("w") as output:
         process = subprocess.Popen(
-            [python, script, str(limit)],
-            cwd=desk.directory,
-            env={**os.environ, "DASK_SCHEDULER_ADDRESS": address},
+            [*argv, str(longest)],
+            cwd=log.parent,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

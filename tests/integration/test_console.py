@@ -7,21 +7,26 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from playwright.sync_api import Page
 
 import dask_fleet
-from tests.conftest import REPOSITORY
-from tests.integration.browser import PATIENCE, Tab, browsing
+from tests.integration.browser import PATIENCE, SCREENSHOTS, Tab, browsing
 from tests.integration.computing import Computation, Fleet, computing
 from tests.integration.conftest import Desk, eventually, fleet_text, free_ports
+from tests.integration.looking import (
+    anybody_can_use,
+    console,
+    follows,
+    leading_somewhere,
+    state,
+)
 
 WORKERS = ["dask-worker-0001", "dask-worker-0002", "dask-worker-0003", "dask-worker-0004"]
 PROCESSES = ["dask-scheduler", *WORKERS]
-AXE = REPOSITORY / ".cache" / "tests" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = [390, 1280, 2560]
 WORDS = Path(dask_fleet.__file__).parent / "host" / "fleet_console" / "words.py"
 
@@ -59,19 +64,7 @@ def tab(new_tab: Callable[[], Tab], fleet: Fleet) -> Iterator[Tab]:
 
 
 def opened(tab: Tab, fleet: Fleet, *, width: int = 1280, colours: str = "light") -> Page:
-    tab.page.set_viewport_size({"width": width, "height": 900})
-    tab.page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
-    tab.open(f"{fleet.url('dask-scheduler')}/fleet/")
-    tab.page.locator('#live[data-live="live"]').wait_for()
-    return tab.page
-
-
-def cell(page: Page, name: str, part: str) -> str:
-    return page.locator(f'[data-process="{name}"] [data-part="{part}"]').inner_text()
-
-
-def state(page: Page, name: str) -> str | None:
-    return page.locator(f'[data-process="{name}"]').get_attribute("data-state")
+    return console(tab, fleet.url("dask-scheduler"), width=width, colours=colours)
 
 
 def names(page: Page) -> list[str]:
@@ -83,28 +76,7 @@ def test_the_numbers_and_the_drawing_follow_a_computation(
 ) -> None:
     computation.rest()
     page = opened(tab, fleet)
-    busy = page.locator('[data-total="busy"]')
-    eventually(lambda: busy.inner_text() == "0", within=PATIENCE, what="nobody works")
-    eventually(
-        lambda: all(cell(page, name, "busy") == "0 of 1" for name in WORKERS),
-        within=PATIENCE,
-        what="no thread is busy",
-    )
-    levels = '[data-drawn="dask-worker-0001"] .level >> nth=0'
-    before = page.locator(levels).get_attribute("width")
-
-    computation.work()
-    eventually(lambda: busy.inner_text() != "0", within=PATIENCE, what="somebody works")
-    eventually(
-        lambda: any(cell(page, name, "busy") == "1 of 1" for name in WORKERS),
-        within=PATIENCE,
-        what="a thread is busy",
-    )
-    eventually(
-        lambda: page.locator(levels).get_attribute("width") != before,
-        within=PATIENCE,
-        what="the bar in the drawing has moved",
-    )
+    follows(page, computation, WORKERS)
     eventually(
         lambda: len(page.locator('[data-chart="cpu"] .line').get_attribute("d") or "") > 10,
         within=PATIENCE,
@@ -238,35 +210,16 @@ def test_the_chosen_colours_stay(fleet: Fleet, tab: Tab) -> None:
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_anybody_can_use_it(width: int, colours: str, fleet: Fleet, tab: Tab) -> None:
-    if not AXE.exists():
-        pytest.fail(f"{AXE} is not there; `make test` fetches it by scripts/axe.sh", pytrace=False)
     page = opened(tab, fleet, width=width, colours=colours)
-    page.screenshot(
-        path=REPOSITORY / "artifacts" / "screenshots" / f"console-{width}-{colours}.png",
-        full_page=True,
-    )
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found: dict[str, Any] = page.evaluate("() => axe.run()")
-    assert found["passes"], "it has looked at something"
-    assert [(one["id"], [n["target"] for n in one["nodes"]]) for one in found["violations"]] == []
-    wide = page.evaluate("() => document.documentElement.scrollWidth")
-    assert wide <= width, "nothing makes the page itself scroll sideways"
+    page.screenshot(path=SCREENSHOTS / f"console-{width}-{colours}.png", full_page=True)
+    anybody_can_use(page)
 
 
 def test_every_link_leads_somewhere(fleet: Fleet, new_tab: Callable[[], Tab]) -> None:
     tab = new_tab()
     page = opened(tab, fleet)
-    links = page.locator("a[href]:visible").evaluate_all(
-        "(all) => all.map((a) => a.getAttribute('href'))"
-    )
-    assert all(not link.startswith(("/", "http")) for link in links), "a door may stand before"
     wanted = {f"../w/{name}/status" for name in WORKERS} | {"../info/main/logs.html"}
-    assert wanted <= set(links)
-    for link in sorted({link for link in links if not link.startswith("#")}):
-        answer = page.request.get(urljoin(page.url, link))
-        assert answer.status == 200, link
-    for anchor in {link for link in links if link.startswith("#")}:
-        assert page.locator(anchor).count() == 1, anchor
+    assert wanted <= leading_somewhere(page, lambda url: page.request.get(url).status)
     page.close()
 
 

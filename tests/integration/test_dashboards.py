@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, urlsplit
 
@@ -9,9 +10,10 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.browser import PATIENCE, Tab, browsing, changed
+from tests.integration.browser import PATIENCE, Tab, browsing
 from tests.integration.computing import Computation, Fleet, computing
 from tests.integration.conftest import Desk, eventually, fleet_text, free_ports
+from tests.integration.looking import executes, peers_move, tasks_move
 
 WORKERS = ["dask-worker-0001", "dask-worker-0002", "dask-worker-0003", "dask-worker-0004"]
 PROCESSES = ["dask-scheduler", *WORKERS]
@@ -51,11 +53,6 @@ def tab(new_tab: Callable[[], Tab]) -> Iterator[Tab]:
     assert {urlsplit(url).hostname for url in one.blocked} <= {CDN}
 
 
-def progress(tab: Tab) -> str:
-    """Return the line above the progress bars: how many tasks there are in which state."""
-    return next(title for title in tab.titles() if title.startswith("Progress"))
-
-
 def test_the_status_page_of_the_scheduler_draws_and_moves(
     fleet: Fleet, computation: Computation, tab: Tab
 ) -> None:
@@ -74,28 +71,8 @@ def test_the_status_page_of_the_scheduler_draws_and_moves(
 
     computation.work()
     addresses = {f"tcp://127.0.0.1:{fleet.rows[name]['ports']['worker']}" for name in WORKERS}
-    eventually(
-        lambda: set(tab.data("worker_thread")["worker"]) == addresses,
-        within=PATIENCE,
-        what="the task stream shows tasks of every worker",
-    )
-    eventually(
-        lambda: sum(tab.data("nprocessing")["nprocessing"]) > 0,
-        within=PATIENCE,
-        what="workers process tasks",
-    )
-    tasks, counts = tab.data("worker_thread")["start"][-1], progress(tab)
-    picture = tab.look()
-    eventually(
-        lambda: tab.data("worker_thread")["start"][-1] != tasks and progress(tab) != counts,
-        within=PATIENCE,
-        what="the task stream and the progress have moved",
-    )
-    eventually(
-        lambda: changed(picture, tab.look("scheduler-status.png")) > 0.01,
-        within=PATIENCE,
-        what="the picture has moved",
-    )
+    tasks_move(tab, addresses, keep="scheduler-status.png")
+    assert set(tab.data("worker_thread")["worker"]) == addresses
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -116,32 +93,13 @@ def test_a_link_on_the_info_page_leads_to_the_live_page_of_its_worker(
     assert tab.page.title() == "Dask Worker Internal Monitor"
     # Executing history, communication history, communication with peers.
     assert tab.painted() >= 3
-    eventually(
-        lambda: tab.data("x", "y")["y"][-3:] == [0, 0, 0],
-        within=PATIENCE,
-        what=f"the plot shows that {name} rests",
-    )
+    executes(tab, 0)
 
     # Nobody else works now, so it is this very worker that is seen here.
     computation.work(name)
-    eventually(
-        lambda: tab.data("x", "y")["y"][-1] == 1,
-        within=PATIENCE,
-        what=f"the plot shows that {name} executes a task",
-    )
+    executes(tab, 1)
     computation.work()
-    peers = tab.data("who", "bandwidth")["start"]
-    picture = tab.look()
-    eventually(
-        lambda: tab.data("who", "bandwidth")["start"] != peers,
-        within=PATIENCE,
-        what=f"{name} exchanges data with its peers",
-    )
-    eventually(
-        lambda: changed(picture, tab.look(f"{name.removeprefix('dask-')}.png")) > 0.001,
-        within=PATIENCE,
-        what="the picture has moved",
-    )
+    peers_move(tab, keep=f"{name.removeprefix('dask-')}.png")
 
 
 @pytest.mark.parametrize(("name", "path"), [(WORKERS[0], "status"), ("dask-scheduler", "workers")])
@@ -187,6 +145,22 @@ def test_the_info_pages_list_the_workers(fleet: Fleet) -> None:
             assert (status, str(ports["worker"]) in own) == (200, True), (kind, name)
     for page in ("logs", "exceptions"):
         assert fleet.get("dask-scheduler", f"/info/main/{page}.html")[0] == 200
+
+
+def test_the_scheduler_tells_who_is_there_while_they_work(
+    fleet: Fleet, computation: Computation
+) -> None:
+    """Workers tell of tasks that have ended, under keys that JSON has not."""
+    computation.work()
+    ended, told = len(computation.results()), set[tuple[int, int]]()
+
+    def three_more() -> bool:
+        status, _, body = fleet.get("dask-scheduler", "/json/identity.json")
+        told.add((status, len(json.loads(body)["workers"]) if status == 200 else 0))
+        return len(computation.results()) >= ended + 3
+
+    eventually(three_more, within=PATIENCE, what="three rounds have ended")
+    assert told == {(200, len(WORKERS))}
 
 
 @pytest.mark.parametrize("name", PROCESSES)

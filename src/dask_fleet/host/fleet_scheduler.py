@@ -25,10 +25,11 @@ INVENTORY = Path(__file__).resolve().parent.parent / "inventory.json"
 
 
 def own_routes(routes: list[str]) -> list[str]:
-    """Put the redirect to workers in the place of Dask's open proxy, and add the console."""
+    """Put the redirect to workers in the place of Dask's open proxy, and add what else is ours."""
     replaced = ["fleet_redirect" if r == "distributed.http.proxy" else r for r in routes]
     ours = [one for one in ("fleet_redirect", "fleet_console") if one not in replaced]
-    return [*replaced, *ours]
+    # The first that fits a path answers: ours stands before Dask's own.
+    return ["fleet_identity", *replaced, *ours]
 
 
 def run(unit: SchedulerUnit, labels: Labels) -> int:

@@ -107,7 +107,7 @@ def wide(lanes: Sequence[Row], hosts: Sequence[Row], rows: Sequence[Row], door: 
     )
     sheet.node(0, top, 150, tallness, "Clients", "notebooks, programs,", "browsers")
     if door:
-        sheet.node(225, top + 6, 150, 62, "Door", door["url"].partition("://")[2])
+        sheet.node(225, top + 12, 150, 52, "Door", door["url"].partition("://")[2])
         for start, end, through in (
             (150.0, 225.0, _between(lanes, "clients", "door")),
             # On one host they talk without a firewall between them.
