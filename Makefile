@@ -59,7 +59,8 @@ test-door: develop ## run every test of the door: nginx, login, browser, booted 
 
 .PHONY: test-vms
 test-vms: develop ## run the tests on booted hosts (root)
-	@./scripts/debian.sh pebble
+	@./scripts/debian.sh pebble chromium
+	@./scripts/axe.sh
 	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
 	@.venv/bin/python -m lab --name test run -- .venv/bin/python -m pytest $(or $(TESTS),tests/vms)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import HostSpec, Lab
 
+from tests.vms.gate import Gate, gated
 from tests.vms.operator import Operator
 from tests.vms.secure import TLS, copied
 
@@ -116,3 +117,10 @@ def secure(lab: Lab, operator: Operator) -> Iterator[Operator]:
     yield operator
     operator.call("down", "--yes", status=None)
     operator.write()
+
+
+@pytest.fixture(scope="module")
+def gate(operator: Operator) -> Iterator[Gate]:
+    """The fleet of the lab behind a door with https and login."""
+    with gated(operator) as one:
+        yield one

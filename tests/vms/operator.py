@@ -53,12 +53,12 @@ class Operator:
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self.lab.environment(), **self.variables}
 
-    def begin(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+    def begin(self, *words: str, typing: bool = False, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [TOOL, *words],
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if typing else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -66,12 +66,19 @@ class Operator:
         )
 
     def call(
-        self, *words: str, status: int | None = 0, timeout: float = 150
+        self,
+        *words: str,
+        status: int | None = 0,
+        timeout: float = 150,
+        given: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run dask-fleet; it must end with this status, any if ``None``."""
-        process = self.begin(*words)
+        """Run dask-fleet; it must end with this status, any if ``None``.
+
+        ``given`` is what it gets on standard input.
+        """
+        process = self.begin(*words, typing=given is not None)
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(given, timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()

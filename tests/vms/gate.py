@@ -1,0 +1,120 @@
+"""A door on booted hosts, with https and login, and who comes to it: programs and a browser."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lab import Lab
+from lab.network import GATEWAY
+
+from tests.integration.browser import Tab, browsing, trusting
+from tests.integration.computing import COMPUTATION, Computation, computed
+from tests.integration.door import ANN, Answer, Knocker, basic
+from tests.vms.operator import FLEET, Operator
+from tests.vms.secure import authority_folder, python
+
+GATED = FLEET + "door: {tls: fleet, login: users}\n"
+GATED_ELSEWHERE = (
+    FLEET.replace('["dask-worker-[0001-0004]"]', '["dask-worker-[0001-0003]"]')
+    + "door: {host: dask-worker-0004, tls: fleet, login: users}\n"
+)
+"""On the scheduler's host, and on one of its own, whose worker is another's then."""
+
+ACCOUNTS = "/var/lib/dask-fleet/fleets/sst.door"
+SCHEDULER_UNIT = "dask-fleet.sst.dask-scheduler.service"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The door of a fleet that is up, with ann among its users."""
+
+    operator: Operator
+    url: str = "https://10.77.0.11"
+
+    @property
+    def lab(self) -> Lab:
+        return self.operator.lab
+
+    @property
+    def ca(self) -> Path:
+        return authority_folder(self.operator) / "ca.pem"
+
+    @property
+    def door(self) -> Knocker:
+        """Somebody who asks, and trusts the fleet's authority."""
+        return Knocker(self.url, ssl.create_default_context(cafile=self.ca), GATEWAY)
+
+    def ask(self, path: str = "/health", **headers: str) -> Answer:
+        return self.door.ask(path, **headers)
+
+    def call(self, *words: str, given: str = "", status: int = 0) -> str:
+        """Run a command of the door; return what it printed."""
+        return self.operator.call("door", *words, given=given, status=status).stdout
+
+    def add_ann(self) -> None:
+        self.call("user", "add", "ann", "--password-stdin", given=ANN)
+
+    @cached_property
+    def cookie(self) -> str:
+        """What ann's browser has after she has logged in once: too many logins are refused."""
+        return self.log_in()
+
+    def show(self, path: str) -> Answer:
+        """Return the answer that ann gets."""
+        return self.ask(path, Cookie=self.cookie)
+
+    def status_of(self, url: str) -> int:
+        """Return the status of the answer that ann gets for a URL of the door."""
+        assert url.startswith(f"{self.url}/"), url
+        return self.show(url.removeprefix(self.url)).status
+
+    def log_in(self, name: str = "ann", password: str = ANN) -> str:
+        """Return the cookie that a good password brings."""
+        answer = self.ask(Authorization=basic(name, password))
+        assert answer.status == 200
+        return answer.cookie
+
+    @contextmanager
+    def browsing(self) -> Iterator[Callable[[], Tab]]:
+        """Start a browser for ann, which takes the door's own certificate and no other."""
+        place = urlsplit(self.url)
+        # Checked against the authority here; the browser then takes this very one.
+        certificate = ssl.get_server_certificate(
+            (place.hostname or "", 443), ca_certs=str(self.ca), timeout=20
+        )
+        ann = {"username": "ann", "password": ANN}
+        with browsing(
+            trusting(certificate), hosts=(place.hostname or "",), http_credentials=ann
+        ) as new_tab:
+            yield new_tab
+
+    @contextmanager
+    def computing(self) -> Iterator[Computation]:
+        """Start a computation on the scheduler's host, in the fleet's environment."""
+        host = self.lab.scheduler
+        address = "DASK_SCHEDULER_ADDRESS=tcp://10.77.0.11:8786"
+        argv = host.command(["env", address, python(host), "-c", COMPUTATION])
+        with computed(argv, self.operator.folder / "computation.log", longest=1200) as one:
+            yield one
+
+
+@contextmanager
+def gated(operator: Operator) -> Iterator[Gate]:
+    """Bring a fleet up whose door knows ann; take it down afterwards."""
+    operator.write(GATED)
+    one = Gate(operator)
+    try:
+        operator.call("up", "--yes")
+        one.add_ann()
+        yield one
+    finally:
+        operator.call("down", "--yes", status=None)
+        left = f"rm -rf {ACCOUNTS}; systemctl disable --now nginx"
+        operator.lab.each(lambda host: host.run(left))
+        operator.write()
