@@ -16,6 +16,10 @@ from tests.integration.conftest import eventually
 
 AXE = REPOSITORY / ".cache" / "tests" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 
+_RUNNING_OUT = """() => [...document.querySelectorAll("td, th, p, h1, h2, h3, li, article")]
+    .filter((one) => one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 1)
+    .map((one) => one.textContent.trim())"""
+
 # -- Dask's pages ------------------------------------------------------------------------------
 
 
@@ -155,12 +159,15 @@ def leading_somewhere(page: Page, ask: Callable[[str], int]) -> set[str]:
 
 
 def anybody_can_use(page: Page) -> None:
-    """Check a page with axe, and that it is no wider than its window."""
+    """Check a page with axe, and that each text on it has room."""
     if not AXE.exists():
         pytest.fail(f"{AXE} is not there; `make test` fetches it by scripts/axe.sh", pytrace=False)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found: dict[str, Any] = page.evaluate("() => axe.run()")
     assert found["passes"], "it has looked at something"
-    assert [(one["id"], [n["target"] for n in one["nodes"]]) for one in found["violations"]] == []
+    faults = [(one["id"], [n["target"] for n in one["nodes"]]) for one in found["violations"]]
+    assert faults == [], faults
     wide, window = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= window, "nothing makes the page itself scroll sideways"
+    running_out: list[str] = page.evaluate(_RUNNING_OUT)
+    assert running_out == [], running_out
