@@ -187,6 +187,9 @@ class PlannedFleet:
     async def status(self) -> Status:
         """Return the inventory: what the hosts and the scheduler say, asked at once."""
         sight, cluster = await asyncio.gather(self.look(), self._cluster_or_none())
+        if cluster is None and self._scheduler_runs(sight):
+            # It has answered before, and may be held up by its disk or by what else its host does.
+            cluster = await self._cluster_or_none()
         layout = self.blueprint.layout(sight.hosts)
         seen, failures = sight.hosts, sight.failures
         return Status(
@@ -196,6 +199,13 @@ class PlannedFleet:
             failures,
             await strangers(self.hosts, layout, seen, cluster),
         )
+
+    def _scheduler_runs(self, sight: Sight) -> bool:
+        """Return whether the scheduler's process was seen; its record says that it has begun."""
+        scheduler = self.layout.scheduler
+        host = sight.hosts.get(scheduler.host)
+        record = host.records.get(scheduler.name) if host else None
+        return record is not None and record.alive
 
     async def _cluster_or_none(self) -> SchedulerObserved | None:
         try:

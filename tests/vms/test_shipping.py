@@ -78,7 +78,8 @@ def test_two_groups_of_two_workers_with_shares_of_a_bare_host(bare: Host, operat
 
     rows = operator.rows()
     assert {name: tuple(rows[name]["ports"].values()) for name in WORKERS} == WORKERS
-    assert {rows[name]["state"] for name in WORKERS} == {"running"}, rows
+    states = {name: (row["state"], row["unit_state"], row["fault"]) for name, row in rows.items()}
+    assert set(states.values()) == {("running", "running", "")}, states
     limits = {name: rows[name]["memory_limit"] for name in WORKERS}
     memory = int(bare.run("sed -n 's/^MemTotal: *//p' /proc/meminfo").stdout.split()[0]) * 1024
     kept = max(memory // 16, 512 << 20)
