@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from lab import Lab
 from lab.network import GATEWAY
+from playwright.sync_api import Page
 
 from tests.integration.browser import Tab, browsing, trusting
 from tests.integration.computing import COMPUTATION, Computation, computed
 from tests.integration.door import ANN, Answer, Knocker, basic
-from tests.vms.operator import FLEET, Operator
+from tests.integration.looking import state
+from tests.vms.operator import FLEET, WORKERS, Operator, eventually
 from tests.vms.secure import authority_folder, python
 
 GATED = FLEET + "door: {tls: fleet, login: users}\n"
@@ -27,6 +29,7 @@ GATED_ELSEWHERE = (
 """On the scheduler's host, and on one of its own, whose worker is another's then."""
 
 ACCOUNTS = "/var/lib/dask-fleet/fleets/sst.door"
+PROCESSES = ("dask-scheduler", *WORKERS)
 SCHEDULER_UNIT = "dask-fleet.sst.dask-scheduler.service"
 
 
@@ -72,7 +75,11 @@ class Gate:
     def status_of(self, url: str) -> int:
         """Return the status of the answer that ann gets for a URL of the door."""
         assert url.startswith(f"{self.url}/"), url
-        return self.show(url.removeprefix(self.url)).status
+        answer = self.show(url.removeprefix(self.url))
+        if answer.status == 307:  # who asks for the first of Dask's pages is to ask again
+            again = urljoin(url, answer.one("Location"))
+            answer = self.show(again.removeprefix(self.url))
+        return answer.status
 
     def log_in(self, name: str = "ann", password: str = ANN) -> str:
         """Return the cookie that a good password brings."""
@@ -102,6 +109,14 @@ class Gate:
         argv = host.command(["env", address, python(host), "-c", COMPUTATION])
         with computed(argv, self.operator.folder / "computation.log", longest=1200) as one:
             yield one
+
+
+def until_all_run(page: Page, names: Collection[str] = PROCESSES) -> None:
+    """Wait until a console that nobody loads says so."""
+    page.locator('#live[data-live="live"]').wait_for(timeout=120_000)
+    eventually(
+        "the page says that all run", lambda: {state(page, one) for one in names} == {"running"}, 90
+    )
 
 
 @contextmanager

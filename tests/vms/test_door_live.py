@@ -183,7 +183,7 @@ def test_the_console_follows(gate: Gate, computation: Computation, tab: Tab):
 def test_ten_reloads_of_the_door_close_no_websocket(
     gate: Gate, computation: Computation, new_tab: Callable[[], Tab]
 ):
-    computation.work()
+    computation.work(WORKERS[0])
     with watched(gate, new_tab, *WORKERS) as all_go_on:
         for turn in range(5):
             token = gate.call("token", "add", f"turn-{turn}").strip()
