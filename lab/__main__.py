@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+from lab.base import ENGINE, ensure_base
 from lab.fleet import Lab
-from lab.host import Host
+from lab.host import Host, default_hosts
 from lab.machine import REPOSITORY, LabError
 
 __all__ = ["main"]
@@ -20,6 +21,7 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     parser.add_argument("--name", default="default", help="which lab (default: %(default)s)")
+    parser.add_argument("--engine", action="store_true", help="hosts have a Docker engine")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="boot a scheduler host and worker hosts")
     up.add_argument("--hosts", type=int, default=5, help="how many (default: %(default)s)")
@@ -52,7 +54,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     rest = rest[1:] if rest[:1] == ["--"] else rest
     if arguments.command == "up":
         began = time.monotonic()
-        lab = Lab(folder, arguments.hosts)
+        lab = Lab(folder, default_hosts(arguments.hosts, engine=arguments.engine))
         lab.up()
         print(f"{len(lab.hosts)} hosts in {time.monotonic() - began:.1f} s")
         return _status(lab)
@@ -63,7 +65,10 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         if not rest:
             raise LabError("run what? python -m lab run -- CMD")
         lab = Lab(folder, 0)
-        print(f"the base of the hosts is {lab.base.name}")  # inside, nothing can be fetched
+        # Inside, nothing can be fetched.
+        print(f"the base of the hosts is {lab.base.name}")
+        if arguments.engine:
+            print(f"that of hosts with an engine is {ensure_base(lab.cache, ENGINE).name}")
         return _run_inside(lab, rest)
     lab = Lab.load(folder)
     if arguments.command == "status":

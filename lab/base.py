@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from lab.machine import LabError, call, install, unmount_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Mirror", "ensure_base", "find_mirror", "locked"]
+__all__ = ["ENGINE", "Mirror", "ensure_base", "find_mirror", "locked"]
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -28,6 +28,8 @@ PACKAGES = (
     # debootstrap does not find who provides a virtual package, on which certbot depends.
     "python3-acme,python3-cffi-backend"
 )
+ENGINE = ("docker.io", "docker-compose", "docker-registry")
+"""Packages of hosts that run containers."""
 PASSWORD_LESS = "operator ALL=(ALL:ALL) NOPASSWD: ALL\n"  # noqa: S105  # a line for sudoers
 FILES = {
     "etc/ssh/sshd_config.d/10-lab.conf": (
@@ -70,6 +72,8 @@ COMMANDS = (
     "rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id",
     "install -d -m 700 /root/.ssh",
     "install -d -m 700 -o operator -g operator /home/operator/.ssh",
+    # Only a test that needs it starts it.
+    "systemctl disable docker-registry.service 2>/dev/null || true",
     "apt-get clean",
     "rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/bootstrap.log",
 )
@@ -119,20 +123,23 @@ def find_mirror(apt: Path = Path("/etc/apt")) -> Mirror:
     return Mirror("http://deb.debian.org/debian")
 
 
-def ensure_base(cache: Path) -> Path:
+def ensure_base(cache: Path, packages: Sequence[str] = ()) -> Path:
     """Return the folder of the base; make it first where it is missing.
 
     Parameters
     ----------
     cache
         Where bases are kept, each in a folder named by the digest of its recipe.
+    packages
+        More of Debian's packages than every host has.
 
     Raises
     ------
     LabError
         If it cannot be made.
     """
-    recipe = json.dumps([SUITE, PACKAGES, FILES, MODES, COMMANDS])
+    included = ",".join([PACKAGES, *packages])
+    recipe = json.dumps([SUITE, included, FILES, MODES, COMMANDS])
     base = cache.absolute() / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     if base.is_dir():
         return base
@@ -146,7 +153,7 @@ def ensure_base(cache: Path) -> Path:
         making = Path(tempfile.mkdtemp(prefix="making-", dir=cache.absolute()))
         making.chmod(0o755)
         try:
-            _make(making)
+            _make(making, included)
             making.rename(base)
         finally:
             if making.exists():
@@ -155,9 +162,9 @@ def ensure_base(cache: Path) -> Path:
     return base
 
 
-def _make(root: Path) -> None:
+def _make(root: Path, included: str) -> None:
     mirror = find_mirror()
-    argv = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}"]
+    argv = ["debootstrap", "--variant=minbase", f"--include={included}"]
     argv += [f"--keyring={mirror.keyring}"] if mirror.keyring.startswith("/") else []
     with tempfile.TemporaryDirectory() as folder:
         done = call(

@@ -35,6 +35,13 @@ SHARED = "/srv/shared"
 """Where every host has the folder that all hosts of a lab share, as if it came by NFS."""
 
 
+# What Docker needs beyond what nspawn gives to a host: all of root's rights, calls of the kernel
+# that containers are made with, and /proc/sys/net to write to (all of /proc/sys writable would keep
+# the host's network from coming up).
+_FOR_AN_ENGINE = ("--capability=all", "--system-call-filter=add_key keyctl bpf")
+_ENGINE_VARIABLES = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
+
+
 class Boot:
     """What is behind a host.
 
@@ -48,6 +55,8 @@ class Boot:
         self.host = host
         self.folder = host.folder
         self.root = host.folder / "root"
+        # Docker's own overlays cannot lie on the one that is the root.
+        self.engine = host.folder / "engine"
 
     @property
     def cgroups(self) -> list[Path]:
@@ -57,7 +66,7 @@ class Boot:
     def prepare(self, key: str, hosts: str) -> None:
         """Write what makes it this host: name, addresses, keys, names of the others."""
         host = self.host
-        for folder in ("upper", "work", "root"):
+        for folder in ("upper", "work", "root", "engine"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         network = (
             "[Match]\nName=host0\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
@@ -65,6 +74,11 @@ class Boot:
             f"Gateway={GATEWAY6}\n[Address]\nAddress={host.address6}/64\n"
             "DuplicateAddressDetection=none\n"
         )
+        if host.spec.engine and (images := host.lab.images):
+            # Layers are never written to again, so they are shared; databases are.
+            for path in images.iterdir():
+                how = "-al" if path.name == "overlay2" else "-a"
+                call(["cp", how, str(path), str(self.engine)], timeout=300)
         files = {
             "etc/hostname": f"{host.name}\n",
             "etc/hosts": hosts,
@@ -114,15 +128,17 @@ class Boot:
         binds = [f"--bind={host.lab.shared}:{SHARED}"]
         for i, disk in enumerate(host.spec.disks):
             binds.append(f"--bind={self.folder / f'disk{i}'}:{disk.path}")
+        own: list[str] = [f"--bind={self.engine}:/var/lib/docker", *_FOR_AN_ENGINE]
         nspawn = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]
         nspawn += [f"--machine={host.machine}", f"--hostname={host.name}"]
         nspawn += [f"--uuid={uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).hex}"]
         nspawn += ["--network-bridge=br-lab", "--register=no", "--keep-unit", "--link-journal=no"]
         nspawn += ["--console=passive", "--resolv-conf=off", "--timezone=off"]
-        nspawn += ["--kill-signal=SIGRTMIN+3", *binds, *host.spec.options, "--"]
+        nspawn += ["--kill-signal=SIGRTMIN+3", *binds]
+        nspawn += [*(own if host.spec.engine else ()), *host.spec.options, "--"]
         plan = {
             "argv": [*nspawn, "/usr/local/sbin/lab-init"],
-            "environment": {},
+            "environment": _ENGINE_VARIABLES if host.spec.engine else {},
             "cgroups": [str(folder) for folder in self.cgroups],
             "keeper": str(self.folder / "keeper.json"),
             "nspawn": str(self.folder / "nspawn.json"),

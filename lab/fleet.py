@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.base import ensure_base, locked
+from lab.base import ENGINE, ensure_base, locked
 from lab.home import OperatorHome
 from lab.host import Disk, Host, HostSpec, default_hosts
 from lab.machine import (
@@ -49,6 +49,9 @@ class Lab:
         Folders that are laid read-only below each host's root and above the base, first on top.
     cache
         Where bases are kept; ``lab-base`` two levels above the lab's folder when not given.
+    images
+        What a Docker engine has stored, from a host of an earlier lab (`Host.stored`): every host
+        with an engine begins with it.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Lab:
         *,
         layers: Sequence[Path] = (),
         cache: Path | None = None,
+        images: Path | None = None,
     ) -> None:
         self.folder = folder.resolve()  # as mounts show it
         self.name = self.folder.name
@@ -67,6 +71,7 @@ class Lab:
         ):
             raise LabError(f"{folder}: an overlay cannot have ':' or ',' in its path")
         self.cache = cache or self.folder.parents[1] / "lab-base"
+        self.images = images
         self.shared = self.folder / "shared"
         self.network = Network(self.folder)
         self.home = OperatorHome(self.folder / "home")
@@ -116,7 +121,8 @@ class Lab:
     def base(self) -> Path:
         """The base of all hosts; it is made when it is missing."""
         if self._base is None:
-            self._base = ensure_base(self.cache)
+            engine = any(host.spec.engine for host in self.hosts)
+            self._base = ensure_base(self.cache, ENGINE if engine else ())
         return self._base
 
     @property

@@ -52,6 +52,8 @@ class HostSpec:
         Small disks, for tests that fill them.
     options
         More arguments for systemd-nspawn.
+    engine
+        Whether it has a Docker engine.
     """
 
     name: str
@@ -59,12 +61,14 @@ class HostSpec:
     memory_limit: int = 0
     disks: tuple[Disk, ...] = ()
     options: tuple[str, ...] = ()
+    engine: bool = False
 
 
-def default_hosts(number: int = 5) -> list[HostSpec]:
-    """Return a scheduler host and ``number - 1`` worker hosts."""
-    workers = [HostSpec(f"dask-worker-{i:04}", 11 + i) for i in range(1, number)]
-    return [HostSpec("dask-scheduler", 11), *workers]
+def default_hosts(number: int = 5, *, engine: bool = False) -> list[HostSpec]:
+    """Return a scheduler host and ``number - 1`` worker hosts, with a Docker engine or without."""
+    numbers = range(1, number)
+    workers = [HostSpec(f"dask-worker-{i:04}", 11 + i, engine=engine) for i in numbers]
+    return [HostSpec("dask-scheduler", 11, engine=engine), *workers]
 
 
 class Host:
@@ -89,6 +93,11 @@ class Host:
         self.machine = f"{lab.network.digest}-{spec.number}"
         self.port = f"vb-{self.machine}"
         self._boot = Boot(self)
+
+    @property
+    def stored(self) -> Path:
+        """What its Docker engine has stored; to be copied when it is off."""
+        return self._boot.engine
 
     @property
     def host_key(self) -> str:

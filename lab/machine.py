@@ -164,9 +164,16 @@ def cgroup_folders(name: str) -> list[Path]:
 
 
 def processes_in_cgroups(folders: Iterable[Path]) -> list[Process]:
-    """Return the living processes in these control groups and all below them."""
+    """Return the living processes in these control groups and all below them.
+
+    Groups that are frozen are thawed, for nothing in them would end.
+    """
     pids: set[int] = set()
     for folder in folders:
+        for name, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            for path in [folder / name, *folder.glob(f"**/{name}")]:
+                with contextlib.suppress(OSError):
+                    path.write_text(thawed)
         for listing in [folder / "cgroup.procs", *folder.glob("**/cgroup.procs")]:
             # It may be gone meanwhile, or be a threaded group that names nobody.
             with contextlib.suppress(OSError):
