@@ -42,8 +42,11 @@ test: develop ## run every test: real processes, a real browser, real data, boot
 	@./scripts/axe.sh
 # Tests on booted hosts run in the lab's network, and all others outside of it.
 ifeq ($(TESTS),)
-	@.venv/bin/python -m pytest --ignore=tests/vms
+	@.venv/bin/python -m pytest --ignore=tests/vms --ignore=tests/containers
 	@$(MAKE) --no-print-directory test-vms
+	@$(MAKE) --no-print-directory test-containers
+else ifneq ($(findstring tests/containers,$(TESTS)),)
+	@$(MAKE) --no-print-directory test-containers
 else ifeq ($(findstring tests/vms,$(TESTS)),)
 	@.venv/bin/python -m pytest $(TESTS)
 else
@@ -63,6 +66,12 @@ test-vms: develop ## run the tests on booted hosts (root)
 	@./scripts/axe.sh
 	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
 	@.venv/bin/python -m lab --name test run -- .venv/bin/python -m pytest $(or $(TESTS),tests/vms)
+
+.PHONY: test-containers
+test-containers: develop ## run the tests of containers, on booted hosts with a Docker engine (root)
+	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
+	@.venv/bin/python -m lab --name boxes --engine run -- \
+	  .venv/bin/python -m pytest $(or $(TESTS),tests/containers)
 
 .PHONY: lab
 lab: develop ## boot a scheduler host and worker hosts to play with, HOSTS=5 in all (root)

@@ -17,6 +17,7 @@ from typing_extensions import get_type_hints
 from dask_fleet.cli import fleet
 from dask_fleet.errors import EXIT_CODES
 from dask_fleet.spec import fields as f
+from dask_fleet.spec import fields_containers as c
 from dask_fleet.spec import fields_door as d
 from dask_fleet.spec import model_door as door
 from dask_fleet.spec.model import Spec
@@ -91,6 +92,9 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (d.Network, "network or address"),
     (d.Url, "URL"),
     (d.Email, "e-mail address"),
+    (c.Image, "name of an image"),
+    (c.Owner, "`UID:GID`"),
+    (c.Volume, "volume"),
 )
 """Types of fields, and what people call them."""
 

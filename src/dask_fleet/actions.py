@@ -55,7 +55,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class BuildEnvironment:
-    """Make the fleet's software environment on a host.
+    """Make the fleet's software environment on a host, or get the image that it is in.
 
     Attributes
     ----------
@@ -68,6 +68,8 @@ class BuildEnvironment:
     software: HostSoftware | None = None
 
     def __str__(self) -> str:
+        if self.environment.image:
+            return f"pull image {self.environment.image}"
         return f"make environment {self.environment.name} ({self.environment.digest})"
 
 

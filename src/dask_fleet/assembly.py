@@ -178,38 +178,58 @@ def _chosen(hosts: list[str], limit: tuple[str, ...]) -> frozenset[str]:
 
 
 def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
-    if host.runtime == "systemd":
-        from dask_fleet.proxy.system_nginx import SystemNginx
-        from dask_fleet.runtimes.systemd import SystemdRuntime
-
-        for key, directory in (("work", host.work_directory), ("logs", host.log_directory)):
-            if directory and directory.startswith("~"):
-                raise FleetError(
-                    f"directories.{key}: {directory} is in a home, and {host.name} runs its"
-                    " processes as a system user that has none",
-                    "name an absolute directory, such as /data/dask",
-                )
-        runtime: Runtime = SystemdRuntime(spec.name, spec.user)
-        return HostAccess(
-            transport,
-            runtime,
-            places_on(spec.name, host),
-            SystemNginx(spec.name, spec.user),
-            remote=host.transport == "ssh",
-        )
-    if host.transport != "local" or host.runtime != "supervisor":
+    if host.runtime == "supervisor" and host.transport == "local":
+        runtime = SupervisorRuntime(sys.executable, this_machine.variables())
+        return HostAccess(transport, runtime, places_on(spec.name, host), OwnNginx())
+    if host.runtime == "supervisor" or (host.runtime == "compose" and host.transport == "local"):
         raise FleetError(
             f"host {host.name}: transport {host.transport} with runtime {host.runtime}"
             " is not there yet",
             "hosts behind SSH run under systemd: leave `runtime` out",
         )
-    runtime = SupervisorRuntime(sys.executable, this_machine.variables())
-    return HostAccess(transport, runtime, places_on(spec.name, host), OwnNginx())
+    from dask_fleet.proxy.system_nginx import SystemNginx
+
+    for key, directory in (("work", host.work_directory), ("logs", host.log_directory)):
+        if directory and directory.startswith("~"):
+            raise FleetError(
+                f"directories.{key}: {directory} is in a home, and {host.name} runs its"
+                " processes as a system user that has none",
+                "name an absolute directory, such as /data/dask",
+            )
+    return HostAccess(
+        transport,
+        _compose(spec, host) if host.runtime == "compose" else _systemd(spec),
+        places_on(spec.name, host),
+        SystemNginx(spec.name, spec.user),
+        remote=host.transport == "ssh",
+    )
+
+
+def _systemd(spec: Spec) -> Runtime:
+    from dask_fleet.runtimes.systemd import SystemdRuntime
+
+    return SystemdRuntime(spec.name, spec.user)
+
+
+def _compose(spec: Spec, host: Host) -> Runtime:
+    from dask_fleet.runtimes.compose import ComposeRuntime
+    from dask_fleet.runtimes.compose_file import Contained
+
+    environment, containers = spec.environment, spec.containers
+    container = Contained(
+        host.name,
+        environment.image or "",
+        containers.user,
+        containers.nofile,
+        environment.interpreter or "python",
+        containers.volumes,
+    )
+    return ComposeRuntime(spec.name, container)
 
 
 def places_on(fleet: str, host: Host) -> Places:
     """Return where a fleet's files are on a host, as its runtime has it."""
-    if host.runtime == "systemd":
+    if host.runtime != "supervisor":
         return Places.below(_SYSTEM_ROOT, _SYSTEM_ROOT, fleet, work=host.work_directory)
     return Places.below(
         this_machine.state_root(),

@@ -125,6 +125,7 @@ def host_target(
                 places,
                 configuration.path,
                 digest_of(shared.encode(), *own[unit.role]),
+                runtime,
             ),
             layout.name,
             places,
@@ -154,6 +155,7 @@ def _unit_target(
     places: Places,
     configuration: str,
     shared: str,
+    runtime: Runtime,
 ) -> UnitTarget:
     if unit.role == "door":
         return _door_unit(layout, unit, places)
@@ -173,7 +175,7 @@ def _unit_target(
         if not isinstance(scheduler, Scheduler):
             raise TypeError(f"unit {unit.name} of role scheduler holds {scheduler!r}")
         declared |= {
-            "listen": scheduler.listen,
+            "listen": runtime.bound(scheduler.listen),
             "contact": scheduler.contact,
             "port": scheduler.port,
             "dashboard_port": scheduler.dashboard_port,
@@ -182,7 +184,7 @@ def _unit_target(
         declared |= {
             "scheduler": layout.scheduler_address,
             "workers": [
-                _worker(process, places)
+                _worker(process, places) | {"listen": runtime.bound(process.listen)}
                 for process in unit.processes
                 if isinstance(process, Worker)
             ],
@@ -231,13 +233,7 @@ def _door_unit(layout: Layout, unit: Unit, places: Places) -> UnitTarget:
 
 def _defined(unit: UnitTarget, fleet: str, places: Places, runtime: Runtime) -> UnitTarget:
     """Return a unit whose digest covers what its runtime is told of it, such as the user."""
-    named = f"{unit.name}."
-    told = [
-        file.content
-        for file in runtime.files(places, fleet, (unit,))
-        if named in file.path.rpartition("/")[2]
-    ]
-    digest = digest_of(unit.digest.encode(), *told)
+    digest = digest_of(unit.digest.encode(), runtime.definition(places, fleet, unit))
     return replace(unit, digest=digest, declared={**unit.declared, "digest": digest})
 
 

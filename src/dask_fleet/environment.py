@@ -43,6 +43,8 @@ class Environment:
         builder then keeps the lock that it resolved in the environment's directory.
     packages : tuple of str
         What is to be resolved; empty when there is a lock.
+    image : str
+        Name of the image that it is in, where processes are containers; empty otherwise.
     """
 
     name: str
@@ -50,6 +52,12 @@ class Environment:
     digest: str
     lock_text: str | None = None
     packages: tuple[str, ...] = ()
+    image: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What it is, in words."""
+        return f"the image {self.image}" if self.image else f"the environment {self.digest}"
 
 
 def resolve_environment(spec: EnvironmentSpec, read: Callable[[Path], str]) -> Environment:
@@ -70,6 +78,9 @@ def resolve_environment(spec: EnvironmentSpec, read: Callable[[Path], str]) -> E
     EnvironmentBuildError
         When the lock that should come with dask-fleet is not there.
     """
+    if spec.image is not None:
+        digest = environment_digest("", f"image {spec.image}\n")
+        return Environment(spec.image, "", digest, None, (), spec.image)
     if spec.packages is not None:
         packages = tuple(sorted(set(spec.packages), key=lambda one: (_canonical(one), one)))
         digest = environment_digest(spec.python, "packages\n" + "\n".join(packages))

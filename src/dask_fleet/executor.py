@@ -30,6 +30,7 @@ from dask_fleet.builder import build
 from dask_fleet.command import LIVES, Command, script
 from dask_fleet.errors import EnvironmentBuildError, FleetError
 from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Sink
+from dask_fleet.images.pulling import pull
 from dask_fleet.installing import install
 from dask_fleet.journal import Journal
 
@@ -106,7 +107,9 @@ async def _do(access: HostAccess, action: Action, journal: Journal, sink: Sink) 
     match action:
         case BuildEnvironment(environment=environment, software=software):
             await journal.write("begin", str(action))
-            if software is None:
+            if environment.image:
+                await pull(access.transport, environment.image)
+            elif software is None:
                 await build(access.transport, places, environment, sink)
             else:
                 await _ship(access, environment, software, sink)

@@ -30,7 +30,8 @@ set -eu
 umask 077
 reader=$1 count=$2
 shift 2
-if [ -n "$reader" ]; then owner=root:$(id -gn "$reader"); else owner=; fi
+owner=
+if [ -n "$reader" ]; then owner=root:$(id -gn "$reader" 2>/dev/null || echo "$reader"); fi
 # A directory that is made on the way to another has to let the reader through, too.
 make() {{
   if [ -z "$1" ] || [ -d "$1" ]; then return; fi
@@ -58,10 +59,16 @@ if [ "$count" -gt 0 ]; then
   whole=no
   if [ "$status" -eq 0 ] && [ -e "$1/{STAGE}/{MARK}" ]; then whole=yes; fi
   while [ "$count" -gt 0 ]; do
-    if [ $whole = yes ]; then
-      if [ -n "$owner" ]; then chown "$owner" "$1/{STAGE}"/*; fi
-      mv -f -t "$1" "$1/{STAGE}"/*
-    fi
+    if [ $whole = yes ]; then (
+      place=$1
+      set --
+      # Names may begin with a dot, as that of the mark does.
+      for one in "$place/{STAGE}"/* "$place/{STAGE}"/.[!.]*; do
+        if [ -e "$one" ] && [ "$one" != "$place/{STAGE}/{MARK}" ]; then set -- "$@" "$one"; fi
+      done
+      if [ -n "$owner" ]; then chown "$owner" "$@"; fi
+      mv -f -t "$place" "$@"
+    ) fi
     # Stages are removed with the files that have to go, by one program.
     set -- "$@" "$1/{STAGE}"
     shift
@@ -89,8 +96,8 @@ def install(files: Iterable[ManagedFile], removed: Iterable[str] = (), reader: s
     removed : iterable of str
         Paths that are to be gone.
     reader : str
-        User whose group may read files and new directories, which then belong to root; when empty
-        they belong to whoever runs the command.
+        User whose group may read files and new directories, or the number of a group; they belong
+        to root then, and to whoever runs the command when it is empty.
     """
     staged = [(*file.path.rsplit("/", 1), file) for file in files]
     places = list(dict.fromkeys(place for place, _, _ in staged))

@@ -125,7 +125,22 @@ for path in "$deployed"/units/*.json "$certificate" "$run"/*.json; do
   if [ -f "$path" ]; then set -- "$@" "$path"; fi
 done
 if [ $# -gt 0 ]; then
-  run=$run awk '
+  run=$run contained=$contained awk '
+    BEGIN {
+      # A container numbers its processes by itself; the kernel knows both numbers of each.
+      if (ENVIRON["contained"]) {
+        while (("cat /proc/[0-9]*/status 2>/dev/null" | getline line) > 0) {
+          count = split(line, ids)
+          if (ids[1] == "NSpid:" && count > 2) outside[ids[count]] = outside[ids[count]] " " ids[2]
+        }
+      }
+    }
+    function number(key) {
+      if (!match($0, "\\"" key "\\": *[0-9]+")) return ""
+      text = substr($0, RSTART, RLENGTH)
+      sub(/.*[^0-9]/, "", text)
+      return text
+    }
     FNR == 1 {
       recorded = index(FILENAME, ENVIRON["run"] "/") == 1
       is = recorded ? "records" : FILENAME ~ /[.]json$/ ? "units" : "certificate"
@@ -133,12 +148,19 @@ if [ $# -gt 0 ]; then
       if (is == "units") print "\\n" FILENAME
     }
     { print }
-    recorded && match($0, /"pid": *[0-9]+/) {
-      pid = substr($0, RSTART + 6, RLENGTH - 6)
-      gsub(/[^0-9]/, "", pid)
-      path = "/proc/" pid "/stat"
-      if ((getline line <path) > 0) print "stat " line
-      close(path)
+    recorded && (pid = number("pid")) {
+      began = number("start_ticks")
+      count = split(ENVIRON["contained"] ? outside[pid] : pid, pids, " ")
+      for (i = 1; i <= count; i++) {
+        path = "/proc/" pids[i] "/stat"
+        if ((getline line <path) > 0) {
+          rest = line
+          sub(/.*[)] /, "", rest)
+          split(rest, fields, " ")
+          if (!ENVIRON["contained"] || fields[20] == began) print "stat " line
+        }
+        close(path)
+      }
     }
   ' "$@"
 fi
@@ -178,7 +200,10 @@ def look_script(
         "environments": places.environments,
         "certificate": f"{places.deployed}/{TLS}/{CERTIFICATE_FILE}",
     }
-    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
+    if runtime.contained:
+        names["contained"] = "yes"
+    head = "contained=\n"
+    head += "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
     extra = f"mark runtime\n{runtime.look(places)}"
     if software:
         there = f'"$environments"/{shlex.quote(environment)}/{COMPLETE}'
@@ -283,8 +308,9 @@ def _records(lines: list[str], facts: Mapping[str, str]) -> dict[str, ProcessRec
 
 
 def _record(entry: Mapping[str, Any], after: str, facts: Mapping[str, str]) -> ProcessRecord:
-    state, began, pages = _kernel(after)
-    pid, started = int(entry["pid"]), float(entry["started"])
+    inside, started = int(entry["pid"]), float(entry["started"])
+    # The pid of a process in a container is another one outside of it.
+    state, began, pages, pid = _kernel(after, inside)
     # A pid may be another process by now. The ticks at which a process began do not change when
     # the clock is set; without them, it is ours only if it began before the record was written
     # (the kernel's boot time is in whole seconds, so allow for two).
@@ -307,15 +333,16 @@ def _record(entry: Mapping[str, Any], after: str, facts: Mapping[str, str]) -> P
     )
 
 
-def _kernel(line: str) -> tuple[str, int, int]:
-    """Return state, start in ticks and resident pages from a line of ``/proc/PID/stat``.
+def _kernel(line: str, pid: int) -> tuple[str, int, int, int]:
+    """Return state, start in ticks, resident pages and pid from a line of ``/proc/PID/stat``.
 
-    They are fields 3, 22 and 24 (proc(5)); the state is empty when the line is not whole.
+    They are fields 3, 22, 24 and 1 (proc(5)); the state is empty when the line is not whole.
     """
-    fields = line.rpartition(")")[2].split() if line.startswith("stat ") else []
+    begin, _, rest = line.rpartition(")")
+    fields = rest.split() if line.startswith("stat ") else []
     if len(fields) < 22:
-        return "", 0, 0
-    return fields[0], int(fields[19]), int(fields[21])
+        return "", 0, 0, pid
+    return fields[0], int(fields[19]), int(fields[21]), int(begin.split()[1])
 
 
 def _addresses(lines: list[str]) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from dask_fleet.environment import Environment
 
 __all__ = [
     "DoorObserved",
@@ -60,7 +63,7 @@ class UnitObserved:
     """A unit as its runtime sees it; ``pid`` is 0 when it has none.
 
     ``fault`` says what is not as it should be although it may run, such as a unit that would not
-    start at boot.
+    start at boot. ``addresses`` are those of its own, if it is a container.
     """
 
     name: str
@@ -68,6 +71,7 @@ class UnitObserved:
     pid: int = 0
     detail: str = ""
     fault: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class RuntimeObserved:
         Whether the user and the directories are there that units need.
     privileged : bool
         Whether commands run with the rights that the runtime needs.
+    images : frozenset of str
+        Images that are there, by id, by name with tag, and by name with digest.
     """
 
     alive: bool = False
@@ -92,6 +98,7 @@ class RuntimeObserved:
     files: Mapping[str, str] = field(default_factory=dict[str, str])
     prepared: bool = True
     privileged: bool = True
+    images: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +240,12 @@ class HostObserved:
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     certificate: str = ""
     door: DoorObserved = field(default_factory=DoorObserved)
+
+    def has(self, environment: Environment) -> bool:
+        """Return whether an environment is there, or the image that it is in."""
+        if environment.image:
+            return environment.image in self.runtime.images
+        return environment.digest in self.environments
 
     @property
     def memory(self) -> int:

@@ -102,7 +102,7 @@ def look_command(access: HostAccess, *, brief: bool = False) -> Command:
     return look_script(
         access.places,
         access.runtime,
-        software=access.remote and not brief,
+        software=access.remote and not brief and not access.runtime.contained,
         environment=access.environment,
         interfaces=access.interfaces,
         door=access.proxy.look(access.places, wanted=access.door),

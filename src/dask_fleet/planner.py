@@ -64,8 +64,9 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Draft:
     if target.units and not seen.runtime.prepared:
         draft.say("create", "user and directories", f"units under {runtime.name} need them")
         draft.prepare.append(PrepareHost(target.host))
-    if target.units and target.environment.digest not in seen.environments:
-        draft.say("create", f"environment {target.environment.name}", "it is not there")
+    if target.units and not seen.has(target.environment):
+        kind = "image" if target.environment.image else "environment"
+        draft.say("create", f"{kind} {target.environment.name}", "it is not there")
         draft.prepare.append(BuildEnvironment(target.host, target.environment, seen.software))
     changed = tuple(file for file in target.files if seen.files.get(file.path) != file.digest)
     declared = {file.path for file in target.files}

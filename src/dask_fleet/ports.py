@@ -33,6 +33,9 @@ __all__ = [
 _FLEET = re.compile(r".*/dask-fleet/fleets/([^/]+)")
 """The directory in which a runtime starts the units of a fleet on this machine."""
 
+_PUBLISHED = re.compile(r"docker-proxy .* -container-ip (\S+)")
+"""What holds a published port."""
+
 
 @dataclass(frozen=True, slots=True)
 class PortInTheWay:
@@ -144,15 +147,20 @@ def foreign(
     """Return those of the ports that no process of the fleet itself holds.
 
     A unit leads a process group of its own, so its workers are known by it. The runtime knows a
-    unit from its first moment, a record stands only when the ports are bound.
+    unit from its first moment, a record stands only when the ports are bound. The published port of
+    a container is held by a process of Docker's, which says for which address.
     """
     own = {record.pid for record in seen.records.values() if record.alive}
     own |= {unit.pid for unit in seen.runtime.units.values() if unit.pid}
+
+    inside = {one for unit in seen.runtime.units.values() for one in unit.addresses}
 
     def ours(port: PortInTheWay) -> bool:
         holder = holders.get(port.inode)
         if holder is not None and port.unit == DOOR_NAME and holder.command.startswith("nginx: "):
             return True  # the nginx that is to be the door, for its other sites
+        if holder is not None and (found := _PUBLISHED.search(holder.command)):
+            return found[1] in inside
         return holder is not None and bool({holder.pid, holder.group} & own)
 
     return tuple(port for port in ports if not ours(port))

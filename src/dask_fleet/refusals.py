@@ -45,10 +45,8 @@ def refusals(
 
 def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[FleetError]:
     if runtime.resident and not seen.runtime.alive:
-        yield FleetError(
-            f"{target.host}: {runtime.name} is not running there",
-            "use a host that was booted with systemd, or another runtime",
-        )
+        fault, remedy = runtime.absent
+        yield FleetError(f"{target.host}: {fault}", remedy)
     if not seen.runtime.privileged:
         yield FleetError(
             f"{target.host}: units under {runtime.name} need root, and commands there do not"
@@ -62,7 +60,7 @@ def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[
         )
     if error := _certificate(target, seen):
         yield error
-    lacking = target.units and target.environment.digest not in seen.environments
+    lacking = target.units and not seen.has(target.environment)
     if lacking and seen.software is not None:
         if error := unsuitable(target.host, seen.software):
             yield error

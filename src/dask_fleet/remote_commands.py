@@ -12,6 +12,7 @@ from dask_fleet.errors import CommandFailedError, FleetError
 
 if TYPE_CHECKING:
     from dask_fleet.fleet import Fleet
+    from dask_fleet.observer import HostAccess
 
 __all__ = ["Ended", "run_everywhere"]
 
@@ -56,13 +57,15 @@ async def _run(
     fleet: Fleet, name: str, argv: tuple[str, ...], show: Callable[[str, str], None]
 ) -> int | FleetError:
     access = fleet.hosts[name]
-    binaries = access.places.interpreter(fleet.environment.digest).rpartition("/")[0]
+    path = () if access.runtime.contained else (f"PATH={_path(fleet, access)}",)
     variables = (
-        f"PATH={binaries}:{_SYSTEM_PATH}",
+        *path,
         f"DASK_CONFIG={access.places.deployed}/dask.yaml",
         f"DASK_SCHEDULER_ADDRESS={fleet.layout.scheduler_address}",
     )
-    command = Command(("env", *variables, *argv), timeout=UNBOUNDED)
+    units = [unit.name for unit in fleet.layout.units_on(name)]
+    inside = access.runtime.inside(units)
+    command = Command((*inside, "env", *variables, *argv), timeout=UNBOUNDED)
     try:
         async for line in access.transport.lines(command):
             show(name, line)
@@ -71,3 +74,8 @@ async def _run(
     except FleetError as error:
         return error
     return 0
+
+
+def _path(fleet: Fleet, access: HostAccess) -> str:
+    binaries = access.places.interpreter(fleet.environment.digest).rpartition("/")[0]
+    return f"{binaries}:{_SYSTEM_PATH}"

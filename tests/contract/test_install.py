@@ -56,7 +56,15 @@ def left(place: Path) -> list[str]:
 )
 @pytest.mark.parametrize(
     "name",
-    ["plain", "new/directory/below", "with  spaces", "größe-日本", "it's $HOME `x` \\n *", "-n"],
+    [
+        "plain",
+        "new/directory/below",
+        "with  spaces",
+        "größe-日本",
+        "it's $HOME `x` \\n *",
+        "-n",
+        ".env",
+    ],
 )
 def test_content_mode_and_name(
     here: Transport, tmp_path: Path, name: str, content: bytes, mode: int

@@ -147,7 +147,7 @@ hosts:
   s: {address: "fd00::1", external: "2001:db8::1", listen: "::"}
   h: {address: "::1"}
   f: {address: 127.0.0.1, ssh: {port: 2222}}
-  t: {address: 10.0.0.1, transport: local, runtime: compose}
+  t: {address: 10.0.0.1, transport: local, runtime: systemd}
 scheduler: {host: s}
 """
     layout = lay_out(parse(text, {}))
@@ -158,7 +158,7 @@ scheduler: {host: s}
         "s": ("ssh", "systemd", "::"),
         "h": ("local", "supervisor", "::1"),
         "f": ("ssh", "systemd", "127.0.0.1"),
-        "t": ("local", "compose", "10.0.0.1"),
+        "t": ("local", "systemd", "10.0.0.1"),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 FAULTS = "tests/integration/test_faults.py -k scheduler"
+BOXES = "tests/containers/test_faults.py -k boots"
 UP = "tests/vms/test_up.py -k 'drift or limit'"
 
 
@@ -27,10 +28,17 @@ def would(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "outside", "inside"),
     [
-        (["test"], ["--ignore=tests/vms"], ["tests/vms"]),
+        (
+            ["test"],
+            ["--ignore=tests/vms --ignore=tests/containers"],
+            ["tests/vms", "tests/containers"],
+        ),
         (["test", f"TESTS={FAULTS}"], [FAULTS], []),
         (["test", f"TESTS={UP}"], [], [UP]),
+        (["test", f"TESTS={BOXES}"], [], [BOXES]),
         (["test-vms"], [], ["tests/vms"]),
+        (["test-containers"], [], ["tests/containers"]),
+        (["test-containers", f"TESTS={BOXES}"], [], [BOXES]),
         (["test-vms", f"TESTS={UP}"], [], [UP]),
         (["test-unit"], ["tests/unit"], []),
     ],
@@ -39,7 +47,8 @@ def would(*words: str) -> list[str]:
 def test_which_tests_run_and_which_of_them_in_the_lab(
     words: list[str], outside: list[str], inside: list[str]
 ):
-    pytests = [line.partition(" -m pytest ") for line in would(*words) if " -m pytest " in line]
+    lines = "\n".join(would(*words)).replace("\\\n", "").splitlines()
+    pytests = [line.partition(" -m pytest ") for line in lines if " -m pytest " in line]
     assert [tests for before, _, tests in pytests if " -m lab " not in before] == outside
     assert [tests for before, _, tests in pytests if " -m lab " in before] == inside
 

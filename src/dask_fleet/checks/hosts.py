@@ -100,12 +100,13 @@ def _versions(environment: Environment, hosts: Sequence[Examined]) -> Iterator[F
     )
     for one, record in running:
         python = record.versions.get("python", "")
-        if python and not _within(environment.python, python):
+        declared = environment.python  # an image does not say which Python it has
+        if python and declared and not _within(declared, python):
             yield Finding(
                 "versions",
                 "error",
                 one.host,
-                f"{record.name} runs Python {python}, declared is {environment.python}",
+                f"{record.name} runs Python {python}, declared is {declared}",
                 "`dask fleet up` replaces it",
             )
         for package in ("dask", "distributed"):
@@ -120,7 +121,7 @@ def _versions(environment: Environment, hosts: Sequence[Examined]) -> Iterator[F
                     "`dask fleet up` makes them the same",
                 )
     for one in hosts:
-        if environment.digest not in one.seen.environments:
+        if not environment.image and not one.seen.has(environment):
             yield from _interpreters(environment, one)
 
 
@@ -152,15 +153,15 @@ def _within(declared: str, version: str) -> bool:
 
 
 def _environments(environment: Environment, hosts: Sequence[Examined]) -> Iterator[Finding]:
-    have = [one for one in hosts if environment.digest in one.seen.environments]
+    have = [one for one in hosts if one.seen.has(environment)]
     for one in hosts:
         if have and one not in have:
             yield Finding(
                 "versions",
                 "warning",
                 one.host,
-                f"the environment {environment.digest} is not there; {have[0].host} has it",
-                "`dask fleet up` ships it",
+                f"{environment.shown} is not there; {have[0].host} has it",
+                "`dask fleet up` pulls it" if environment.image else "`dask fleet up` ships it",
             )
         deployed = {str(unit.get("release")) for unit in one.seen.unit_files.values()}
         for digest in sorted(deployed - {environment.digest}):
@@ -188,7 +189,7 @@ def _disk(environment: Environment, one: Examined) -> Iterator[Finding]:
             f"{state / _GIB:.2f} GiB are free where the fleet keeps its files and spills",
             "free some, or name another disk with `directories: {work: ...}`",
         )
-    there = environment.digest in one.seen.environments
+    there = one.seen.has(environment)
     if shelf is not None and not there and shelf < _ENVIRONMENT_BYTES:
         yield Finding(
             "disk",

@@ -87,6 +87,9 @@ def open_worker(
     if dask.config.get("distributed.worker.multiprocessing-method") == "forkserver":
         fleet_process.import_modules(tuple(m for m in preload_modules if m not in sys.modules))
     started = fleet_status.write_record(run_directory, label, **record)
+    routes = dask.config.get("distributed.worker.http.routes")
+    if "fleet_registered" not in routes:
+        dask.config.set({"distributed.worker.http.routes": [*routes, "fleet_registered"]})
     return FleetWorker(**worker_options, **fleet_vitals.worker_options(started))
 
 

@@ -54,10 +54,27 @@ def run(unit: WorkersUnit, labels: Labels) -> int:
     loop = (get_loop_factory() or asyncio.new_event_loop)()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_Workers(unit, labels, distributed.Nanny).run())
+        nanny_class = _reachable(distributed.Nanny)
+        return loop.run_until_complete(_Workers(unit, labels, nanny_class).run())
     finally:
         # Whatever still holds the process is shown in the log, and ended.
         faulthandler.dump_traceback_later(5, exit=True)
+
+
+def _reachable(nanny_class: Any) -> type:
+    """Return a nanny that gives others the address that its worker gives.
+
+    Dask's own gives that of an interface (``Server.address``), which behind NAT and in a container
+    nobody else can dial.
+    """
+
+    class FleetNanny(nanny_class):
+        async def listen(self, port_or_addr: Any = None, **kwargs: Any) -> None:
+            await super().listen(port_or_addr, **kwargs)
+            contact = self.contact_address.rpartition(":")[0]
+            self._address = f"{contact}:{self.listener.bound_address[1]}"
+
+    return FleetNanny
 
 
 class _LostError(Exception):

@@ -33,6 +33,16 @@ class Runtime(Protocol):
         ...
 
     @property
+    def contained(self) -> bool:
+        """Whether its processes are in containers, which number them by themselves."""
+        ...
+
+    @property
+    def absent(self) -> tuple[str, str]:
+        """Fault and remedy where it does not run, of a runtime that is resident."""
+        ...
+
+    @property
     def reader(self) -> str:
         """The user that units run as and that may read deployed files; empty if the caller."""
         ...
@@ -41,6 +51,18 @@ class Runtime(Protocol):
         self, places: Places, fleet: str, units: Sequence[UnitTarget]
     ) -> tuple[ManagedFile, ...]:
         """Return the definitions that make the runtime run these units."""
+        ...
+
+    def definition(self, places: Places, fleet: str, unit: UnitTarget) -> bytes:
+        """Return what the runtime is told of a unit, which its digest covers."""
+        ...
+
+    def bound(self, address: str) -> str:
+        """Return the address that processes bind where one is declared."""
+        ...
+
+    def inside(self, units: Sequence[str]) -> tuple[str, ...]:
+        """Return what stands before a command that is to run where one of these units runs."""
         ...
 
     def own_files(self, places: Places) -> frozenset[str]:

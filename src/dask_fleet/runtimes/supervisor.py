@@ -89,6 +89,16 @@ class SupervisorRuntime:
         return False
 
     @property
+    def contained(self) -> bool:
+        """Its processes are those of the host."""
+        return False
+
+    @property
+    def absent(self) -> tuple[str, str]:
+        """It is started where it does not run, so this is never said."""
+        return ("supervisord is not running there", "bring the fleet up")
+
+    @property
     def reader(self) -> str:
         """Whoever starts it is the only one who reads files."""
         return ""
@@ -166,6 +176,20 @@ stdout_logfile={_quoted(places.logs)}/{unit.name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=5
 """
+
+    def definition(self, places: Places, fleet: str, unit: UnitTarget) -> bytes:
+        """Return the unit's program file."""
+        del fleet
+        return self._program(places, unit).encode()
+
+    def bound(self, address: str) -> str:
+        """Return the declared address itself."""
+        return address
+
+    def inside(self, units: Sequence[str]) -> tuple[str, ...]:
+        """Return nothing: units run on the host itself."""
+        del units
+        return ()
 
     def own_files(self, places: Places) -> frozenset[str]:
         """Return the path of ``supervisord.conf``."""

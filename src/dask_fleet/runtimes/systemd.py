@@ -170,6 +170,19 @@ class SystemdRuntime:
         return True
 
     @property
+    def contained(self) -> bool:
+        """Its processes are those of the host."""
+        return False
+
+    @property
+    def absent(self) -> tuple[str, str]:
+        """Fault and remedy where it does not run."""
+        return (
+            "systemd is not running there",
+            "use a host that was booted with systemd, or another runtime",
+        )
+
+    @property
     def reader(self) -> str:
         """Files belong to root; units may read them and not write them."""
         return self.user
@@ -195,6 +208,19 @@ class SystemdRuntime:
             )
             for unit in units
         )
+
+    def definition(self, places: Places, fleet: str, unit: UnitTarget) -> bytes:
+        """Return the unit's service file."""
+        return service_file(places, fleet, self.user, unit).encode()
+
+    def bound(self, address: str) -> str:
+        """Return the declared address itself."""
+        return address
+
+    def inside(self, units: Sequence[str]) -> tuple[str, ...]:
+        """Return nothing: units run on the host itself."""
+        del units
+        return ()
 
     def own_files(self, places: Places) -> frozenset[str]:
         """Return nothing: systemd itself is not restarted for us."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dask_fleet.spec.check_containers import check_containers
 from dask_fleet.spec.check_door import check_door
 from dask_fleet.spec.check_hosts import check_hosts
 from dask_fleet.spec.check_memory import check_memory
@@ -49,6 +50,7 @@ def check(spec: Spec, report: Report, host_memory: Mapping[str, int]) -> None:
     scheduler = _check_scheduler(spec, report, hosts, speller)
     placed = check_groups(spec, report, hosts, scheduler, speller)
     check_names(spec, report, placed)
+    check_containers(report, hosts, {scheduler or "", *(one.host for one in placed)})
     door = check_door(spec, report, hosts, scheduler, speller)
     check_ports(spec, report, hosts, scheduler, placed, door)
     check_memory(report, hosts, placed, host_memory, complete=not vague)
@@ -59,7 +61,7 @@ def _check_environment(spec: Spec, report: Report) -> None:
     # What is given counts, even where its value is at fault.
     given = [
         key
-        for key in ("name", "lock", "packages")
+        for key in ("name", "lock", "packages", "image")
         if report.value(("environment", key)) is not None
     ]
     for further in given[1:]:

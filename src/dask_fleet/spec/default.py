@@ -60,7 +60,14 @@ def plain_default() -> Spec:
     )
     spec = SimpleNamespace(
         name=DEFAULT_NAME,
-        environment=SimpleNamespace(python="3.11", name="xcube", lock=None, packages=None),
+        environment=SimpleNamespace(
+            python="3.11",
+            name="xcube",
+            lock=None,
+            packages=None,
+            image=None,
+            interpreter=None,
+        ),
         hosts={_HOST: host},
         scheduler=SimpleNamespace(host=_HOST, port=8786, dashboard=8787),
         workers={"default": workers},
@@ -71,6 +78,7 @@ def plain_default() -> Spec:
         directories=SimpleNamespace(work=None, logs=None),
         runtime=None,
         user="dask-fleet",
+        containers=SimpleNamespace(user="8786:8786", nofile=65536, volumes=()),
         tls=False,
     )
     return cast("Spec", spec)

@@ -12,11 +12,13 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from dask_fleet.spec import fields as f
+from dask_fleet.spec import fields_containers as c
 from dask_fleet.spec.model_base import Model, Needs, field, port_field
 from dask_fleet.spec.model_door import DoorSection
 from dask_fleet.spec.variables import unwrap
 
 __all__ = [
+    "ContainersSpec",
     "Directories",
     "EnvironmentSpec",
     "HostSpec",
@@ -37,6 +39,7 @@ _Runtime: TypeAlias = Annotated[Runtime, BeforeValidator(unwrap)]
 _Transport: TypeAlias = Annotated[Transport, BeforeValidator(unwrap)]
 _Per: TypeAlias = Annotated[Literal["host", "group"], BeforeValidator(unwrap)]
 _Patterns: TypeAlias = Annotated[tuple[f.HostPattern, ...], Field(strict=False)]
+_Volumes: TypeAlias = Annotated[tuple[c.Volume, ...], Field(strict=False)]
 _Packages: TypeAlias = Annotated[tuple[f.Requirement, ...], Field(strict=False, min_length=1)]
 
 
@@ -111,7 +114,10 @@ class HostSpec(Model):
 
 
 class EnvironmentSpec(Model):
-    """The software environment of all processes; one of `name`, `lock` and `packages`."""
+    """The software environment of all processes.
+
+    One of `name`, `lock` and `packages`, or `image` where processes are containers.
+    """
 
     python: f.Version = field("restart", "Version of Python, in quotes.", "3.11")
     name: f.Text | None = field(
@@ -126,6 +132,17 @@ class EnvironmentSpec(Model):
     packages: _Packages | None = field(
         "restart",
         "Packages by name, each with a version if it matters; resolved and locked at first use.",
+        None,
+    )
+    image: c.Image | None = field(
+        "restart",
+        "Image of the containers, such as `quay.io/bcdev/xcube:1.13.3`, where the runtime is "
+        "`compose`; dask and distributed are in it. A host that lacks it pulls it.",
+        None,
+    )
+    interpreter: f.Text | None = field(
+        "restart",
+        "Python in the image: a name on its PATH, or an absolute path; `python` when left out.",
         None,
     )
 
@@ -212,6 +229,29 @@ def _four_workers() -> dict[str, WorkerGroup]:
     return {"default": WorkerGroup(per_host=4)}
 
 
+class ContainersSpec(Model):
+    """What containers are given, where the runtime is `compose`."""
+
+    user: c.Owner = field(
+        "restart",
+        "Numeric user and group that processes run as, `UID:GID`; what they write on volumes "
+        "belongs to them.",
+        "8786:8786",
+    )
+    nofile: f.Whole = field(
+        "restart",
+        "Files and connections that a container may have open at once.",
+        65536,
+        ge=1024,
+        le=1048576,
+    )
+    volumes: _Volumes = field(
+        "restart",
+        "More volumes, such as `/data:/data`, `/archive:/archive:ro` or `NAME:/data`.",
+        (),
+    )
+
+
 class Spec(Model):
     """A fleet: its hosts, and the cluster that runs on them."""
 
@@ -274,6 +314,9 @@ class Spec(Model):
         "System user that processes run as under systemd; made on each host where it is not "
         "there. Under supervisor they run as whoever brings the fleet up.",
         "dask-fleet",
+    )
+    containers: ContainersSpec = field(
+        "restart", "Containers, where the runtime is `compose`.", default_factory=ContainersSpec
     )
     tls: f.Flag = field(
         "restart",

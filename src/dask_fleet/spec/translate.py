@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dask_fleet.spec.model import (
+    ContainersSpec,
     Directories,
     EnvironmentSpec,
     HostSpec,
@@ -44,6 +45,7 @@ MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("door", "tls", "acme"): AcmeSpec,
     ("door", "login"): DoorLoginSpec,
     ("directories",): Directories,
+    ("containers",): ContainersSpec,
 }
 """Which model stands where; ``*`` is a name that the user gives."""
 

@@ -74,7 +74,9 @@ class Inventory:
         """The version of each package that the environment pins, and Python's."""
         if not self.environment:
             return {}
-        return {"python": self.environment["python"], **self.environment["packages"]}
+        python = self.environment["python"]
+        own = {"python": python} if python else {}
+        return {**own, **self.environment["packages"]}
 
     def host_of(self, address: str) -> str:
         """Return the name of the host with a contact address; empty if none has it."""

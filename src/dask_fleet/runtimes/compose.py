@@ -1,0 +1,338 @@
+"""Containers under Docker's compose: a service for the scheduler, and one for each worker group.
+
+Docker starts them at boot and after a fault; compose makes them from a file that people can read.
+Both compose's plugin and the older docker-compose will do.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from dask_fleet.command import UNBOUNDED, Command, script
+from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitState
+from dask_fleet.places import Places
+from dask_fleet.runtimes.compose_file import (
+    LABELS,
+    STOP_SECONDS,
+    Contained,
+    compose_file,
+    container,
+    environment_file,
+    service,
+)
+from dask_fleet.target import ManagedFile, UnitTarget
+
+__all__ = ["ComposeRuntime"]
+
+_FOLDER = "compose"
+"""Folder of the two files among what is deployed."""
+
+_INSPECT = " ".join(
+    (
+        f'{{{{index .Config.Labels "{LABELS}.unit"}}}}',
+        "{{.State.Status}}",
+        "{{.State.Pid}}",
+        "{{.State.ExitCode}}",
+        "{{.RestartCount}}",
+        "{{.HostConfig.RestartPolicy.Name}}",
+        "{{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}",
+        '{{index .Config.Labels "com.docker.compose.config-hash"}}',
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{end}}",
+    )
+)
+_IMAGES = "image {{.ID}} {{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
+_FIELDS = 9
+
+_COMPOSE = """\
+set -eu
+folder=$1 label=$2 made=$3
+shift 3
+cd "$folder"
+if docker compose version >/dev/null 2>&1; then compose() { docker compose "$@"; }
+else compose() { docker-compose "$@"; }
+fi
+"""
+
+# Containers whose unit is gone from the file are known by their label alone. A hash says of which
+# definition compose has made a container; it is kept to know one that somebody else has made.
+_UPDATE = """\
+there=
+for unit in "$@"; do
+  if grep -qxF "  $unit:" docker-compose.yml; then there="$there $unit"; continue; fi
+  set -- $(docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit")
+  if [ $# -gt 0 ]; then docker stop --time 30 "$@" >/dev/null; docker rm --force "$@" >/dev/null; fi
+  rm -f "$made/$unit"
+done
+if [ -n "$there" ]; then
+  compose up --detach --no-build --force-recreate $there
+  mkdir -p "$made"
+  for unit in $there; do
+    container=$(docker ps --all --quiet --filter "label=$label" \\
+      --filter "label=dask-fleet.unit=$unit")
+    docker inspect --format '{{index .Config.Labels "com.docker.compose.config-hash"}}' \\
+      $container >"$made/$unit.new"
+    mv "$made/$unit.new" "$made/$unit"
+  done
+fi
+"""
+
+_RESTART = """\
+set -eu
+label=$1
+shift
+for unit in "$@"; do
+  docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit"
+done | xargs --no-run-if-empty docker restart --time 30 >/dev/null
+"""
+
+_END = """\
+set -eu
+label=$1 project=$2
+set -- $(docker ps --all --quiet --filter "label=$label")
+if [ $# -gt 0 ]; then
+  docker stop --time 30 "$@" >/dev/null
+  docker rm --force "$@" >/dev/null
+fi
+docker network ls --quiet --filter "label=com.docker.compose.project=$project" |
+  xargs --no-run-if-empty docker network rm >/dev/null
+"""
+
+# Directories on the way may have been made for root alone.
+_PREPARE = """\
+set -eu
+owner=$1 fleets=$2 state=$3 deployed=$4
+shift 4
+umask 022
+mkdir -p "$fleets" "$state" "$deployed"
+chmod 755 "${fleets%/*}" "$fleets"
+chown "0:${owner#*:}" "$state" "$deployed"
+chmod 750 "$state" "$deployed"
+for place in "$@"; do
+  mkdir -p "$place"
+  chown "$owner" "$place"
+  chmod 750 "$place"
+done
+"""
+
+# Each line bears its unit, for docker gives no name to lines of several containers.
+_LOG = """\
+set -eu
+how=$1 lines=$2 after=$3 label=$4
+shift 4
+show() {
+  unit=$1
+  shift
+  docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit" |
+  while read -r container; do
+    docker logs --timestamps "$@" "$container" 2>&1 | awk -v unit="$unit" -v after="$after" \\
+      '$1 > after { print unit " " $0; fflush() }'
+  done
+}
+if [ "$how" = follow ]; then
+  if [ -n "$after" ]; then set -- --since "$after" -- "$@"; else set -- --tail "$lines" -- "$@"; fi
+  option=$1 value=$2
+  shift 3
+  for unit in "$@"; do show "$unit" --follow "$option" "$value" & done
+  wait
+else
+  for unit in "$@"; do show "$unit" --tail "$lines"; done
+fi
+"""
+
+_LINE = re.compile(r"(\S+) (\d{4}-\d\d-\d\dT\S+Z) ?(.*)")
+
+_STATES: Mapping[str, UnitState] = {
+    "running": "running",
+    "restarting": "crashing",
+    "created": "stopped",
+    "exited": "stopped",
+    "paused": "stopped",
+    "dead": "stopped",
+    "removing": "stopping",
+}
+
+
+class ComposeRuntime:
+    """Runs a fleet's units as containers of compose.
+
+    Parameters
+    ----------
+    fleet : str
+        Name of the fleet.
+    container : Contained
+        Image, user and volumes of the containers.
+    """
+
+    name = "compose"
+    shown = "containers"
+    resident = True
+    contained = True
+    absent = (
+        "Docker does not answer there, or has no compose",
+        "`apt-get install docker.io docker-compose` there, or Docker's own packages; then"
+        " `systemctl enable --now docker`",
+    )
+
+    def __init__(self, fleet: str, container: Contained) -> None:
+        self.fleet = fleet
+        self.container = container
+
+    @property
+    def reader(self) -> str:
+        """Group of the containers' user, by its number: the host need not know it."""
+        return self.container.user.partition(":")[2]
+
+    @property
+    def _label(self) -> str:
+        return f"{LABELS}.fleet={self.fleet}"
+
+    def _made(self, places: Places) -> str:
+        return f"{places.state}/made"
+
+    def files(
+        self, places: Places, fleet: str, units: Sequence[UnitTarget]
+    ) -> tuple[ManagedFile, ...]:
+        """Return ``docker-compose.yml`` and ``.env``."""
+        text = compose_file(places, fleet, units, self.container)
+        folder = f"{places.deployed}/{_FOLDER}"
+        return (
+            ManagedFile(f"{folder}/docker-compose.yml", text.encode(), mode=0o640),
+            ManagedFile(
+                f"{folder}/.env", environment_file(fleet, self.container).encode(), mode=0o640
+            ),
+        )
+
+    def definition(self, places: Places, fleet: str, unit: UnitTarget) -> bytes:
+        """Return the unit's service, and what stands in it as a variable."""
+        text = service(places, fleet, unit, self.container)
+        return (text + environment_file(fleet, self.container)).encode()
+
+    def inside(self, units: Sequence[str]) -> tuple[str, ...]:
+        """Return what runs a command in the container of the first unit, or in a new one."""
+        if units:
+            return ("docker", "exec", "-i", container(self.fleet, units[0]))
+        return ("docker", "run", "--rm", "-i", "--entrypoint=", self.container.image)
+
+    def own_files(self, places: Places) -> frozenset[str]:
+        """Return nothing: the engine itself is not restarted for us."""
+        del places
+        return frozenset()
+
+    def bound(self, address: str) -> str:
+        """Return what a process in a container binds: all that its container has."""
+        return "::" if ":" in address else "0.0.0.0"  # noqa: S104
+
+    def look(self, places: Places) -> str:
+        """Return shell text that prints images, containers and who made them."""
+        quoted = map(shlex.quote, (self._label, self._made(places)))
+        label, made = quoted
+        owned = " ".join(map(shlex.quote, (places.run, places.work)))
+        owner = shlex.quote(self.container.user)
+        return f"""\
+echo "login $(id -u)"
+case $(stat -c %u:%g {owned} 2>/dev/null) in {owner}"
+"{owner}) echo "prepared 1" ;; esac
+if version=$(docker version --format '{{{{.Server.Version}}}}' 2>/dev/null); then
+  echo "engine $version"
+  docker image ls --no-trunc --digests --format '{_IMAGES}'
+  if command -v docker-compose >/dev/null 2>&1 || docker compose version >/dev/null 2>&1; then
+    echo "compose 1"
+  fi
+  set -- $(docker ps --all --quiet --filter label={label})
+  if [ $# -gt 0 ]; then docker inspect --format 'container {_INSPECT}' "$@"; fi
+  for path in {made}/*; do
+    if [ -f "$path" ]; then read -r hash <"$path"; echo "made ${{path##*/}} $hash"; fi
+  done
+fi
+"""
+
+    def read(self, text: str) -> RuntimeObserved:
+        """Return what the engine says as values."""
+        facts: dict[str, str] = {}
+        images: set[str] = set()
+        made: dict[str, str] = {}
+        containers: list[list[str]] = []
+        for line in text.split("\n"):
+            word, *rest = line.split() or [""]
+            if word == "image" and rest:
+                images.update(rest)
+            elif word == "container" and len(rest) == _FIELDS:
+                containers.append(rest)
+            elif word == "made" and len(rest) == 2:
+                made[rest[0]] = rest[1]
+            elif word and rest:
+                facts[word] = rest[0]
+        return RuntimeObserved(
+            alive="engine" in facts and "compose" in facts,
+            units={one[0]: _observed(one, made.get(one[0], "")) for one in containers},
+            prepared="prepared" in facts,
+            privileged="engine" in facts or facts.get("login") == "0",
+            images=frozenset(images),
+        )
+
+    def prepare(self, places: Places) -> Command:
+        """Return the command that makes the directories of the fleet."""
+        words = (self.container.user, places.fleets, places.state, places.deployed)
+        return script(_PREPARE, *words, places.run, places.work)
+
+    def begin(self, places: Places) -> Command:
+        """Return nothing to do: the engine runs, or the host is refused."""
+        raise AssertionError(f"an engine is not ours to start ({places.state})")
+
+    def end(self, places: Places) -> Command:
+        """Return the command that stops and removes every container of the fleet."""
+        del places
+        project = f"dask-fleet-{self.fleet}"
+        return script(_END, self._label, project, timeout=STOP_SECONDS + 60)
+
+    def update(self, places: Places, units: Sequence[str]) -> Command:
+        """Return the command that makes containers anew; those of units that are gone go."""
+        folder = f"{places.deployed}/{_FOLDER}"
+        text = _COMPOSE + _UPDATE
+        words = (folder, self._label, self._made(places), *units)
+        return script(text, *words, timeout=STOP_SECONDS + 120)
+
+    def restart(self, places: Places, units: Sequence[str]) -> Command:
+        """Return ``docker restart`` for the containers of these units."""
+        del places
+        return script(_RESTART, self._label, *units, timeout=STOP_SECONDS + 60)
+
+    def log(
+        self, places: Places, units: Sequence[str], *, lines: int, follow: bool, after: str = ""
+    ) -> Command:
+        """Return the command that prints lines of containers, each behind its unit and time."""
+        del places
+        how = "follow" if follow else "print"
+        command = script(_LOG, how, str(lines), after, self._label, *units)
+        return Command(command.argv, command.stdin, UNBOUNDED if follow else command.timeout)
+
+    def read_log(self, line: str) -> LogLine:
+        """Return what a line that ``log`` printed says."""
+        found = _LINE.fullmatch(line)
+        return LogLine(found[1], found[3], found[2]) if found else LogLine("", line)
+
+
+def _observed(fields: Sequence[str], made: str) -> UnitObserved:
+    name, status, pid, code, restarts, policy, health, digest, addresses = fields
+    detail = status
+    if status == "exited":
+        detail = f"exited with {code}"
+    elif health not in ("-", "healthy"):
+        detail = f"{status}, {health}"
+    fault = ""
+    if policy != "always":
+        fault = f"it would not start at boot (its restart policy is {policy})"
+    elif status == "paused":
+        fault = "it is paused"
+    elif made and made != digest:
+        fault = "its container was not made from these files"
+    return UnitObserved(
+        name=name,
+        state=_STATES.get(status, "absent"),
+        pid=int(pid) if pid.isdecimal() else 0,
+        detail=detail if restarts == "0" else f"{detail}, {restarts} restarts",
+        fault=fault,
+        addresses=tuple(one for one in addresses.split(",") if one),
+    )

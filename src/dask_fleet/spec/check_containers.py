@@ -1,0 +1,63 @@
+"""Checks of what containers are made of and where they run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from dask_fleet.spec.expand import ExpandedHost
+    from dask_fleet.spec.report import Report
+
+__all__ = ["check_containers"]
+
+
+def check_containers(
+    report: Report, hosts: Mapping[str, ExpandedHost], used: Collection[str]
+) -> None:
+    """Report images without containers, and containers without an image.
+
+    Parameters
+    ----------
+    report : Report
+        Knows what was written, and takes the problems.
+    hosts : Mapping
+        Every host by name.
+    used : collection of str
+        Names of those that run processes.
+    """
+    image = ("environment", "image")
+    given = report.value(image) is not None
+    running = {name: host for name, host in hosts.items() if name in used}
+    others = [name for name, host in running.items() if host.runtime != "compose"]
+    contained = [name for name, host in running.items() if host.runtime == "compose"]
+    if given and others and not report.is_broken("runtime"):
+        first = hosts[others[0]]
+        report.add(
+            image,
+            f'an image is for containers, and host "{first.name}" runs under {first.runtime}',
+            "say `runtime: compose` for the whole fleet, or name a locked environment instead",
+            at_key=True,
+        )
+    if contained and not given and not report.is_broken("environment"):
+        report.add(
+            ("environment",),
+            f'containers are made of an image, and host "{contained[0]}" has compose',
+            "write `environment: {image: NAME}`",
+        )
+    local = [name for name in contained if hosts[name].transport == "local"]
+    if local:
+        report.add(
+            ("hosts", hosts[local[0]].entry, "runtime"),
+            f'compose is for hosts behind SSH, and host "{local[0]}" is this machine',
+            "leave `runtime` out: the fleet on this machine runs under supervisor",
+        )
+    interpreter = ("environment", "interpreter")
+    if report.value(interpreter) is not None and not given:
+        report.add(
+            interpreter,
+            "an interpreter is named for an image, and there is none",
+            "remove it, or write `image`",
+            at_key=True,
+        )

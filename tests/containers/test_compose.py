@@ -1,0 +1,160 @@
+"""A fleet of containers on booted hosts: brought up, changed by hand, mended, and taken down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from lab import Host, Lab
+
+from tests.containers.conftest import CONTAINED
+from tests.vms.operator import RIGHT, WORKERS, Operator, all_run, eventually
+
+FOLDER = "/var/lib/dask-fleet/fleets/sst/etc/compose"
+UNIT = "dask-fleet.sst.dask-workers-default"
+
+
+@pytest.fixture(scope="module")
+def fleet(operator: Operator) -> Operator:
+    """The fleet, from hosts that have an engine with the image and nothing else."""
+    operator.call("down", "--yes", status=None)
+    assert "4 workers registered" in operator.call("up", "--yes").stdout
+    return operator
+
+
+@pytest.fixture(autouse=True)
+def as_declared(operator: Operator):
+    """After each test the fleet is as declared again."""
+    yield
+    operator.write(CONTAINED)
+
+
+def container(host: Host, name: str = UNIT) -> str:
+    """Return the id of a container; empty when there is none."""
+    return host.run(["docker", "ps", "-aqf", f"name=^{name}$", "--no-trunc"]).stdout.strip()
+
+
+def inspect(host: Host, name: str = UNIT) -> dict:
+    (found,) = json.loads(host.run(["docker", "inspect", name]).stdout)
+    return found
+
+
+def test_it_is_up_and_a_second_up_has_nothing_to_do(fleet: Operator):
+    assert all_run(fleet.rows())
+    assert fleet.plan()["empty"]
+    assert "nothing to do" in fleet.call("up", "--yes").stdout
+    assert fleet.compute() == RIGHT
+
+
+def test_by_hand_the_old_procedure_gives_the_same_container(lab: Lab, fleet: Operator):
+    for host in lab.hosts:
+        name = UNIT if host in lab.workers else "dask-fleet.sst.dask-scheduler"
+        before = container(host, name)
+        host.run(f"cd {FOLDER} && docker-compose up -d", timeout=60)
+        assert container(host, name) == before
+    host = lab.workers[0]
+    host.run(["docker", "rm", "-f", UNIT])
+    host.run(f"cd {FOLDER} && docker-compose up -d", timeout=60)
+    fleet.until_all_run(60)
+    assert fleet.plan()["empty"]
+
+
+def test_what_a_container_is_given(lab: Lab, fleet: Operator):
+    found = inspect(lab.workers[1])
+    assert found["Config"]["User"] == "8786:8786"
+    assert found["Config"]["Hostname"] == "dask-worker-0002"
+    config = found["HostConfig"]
+    assert config["RestartPolicy"]["Name"] == "always"
+    assert config["Memory"] == config["MemorySwap"] == 2**30 + 512 * 2**20
+    assert config["PortBindings"]["9020/tcp"] == [{"HostIp": "10.77.0.13", "HostPort": "9020"}]
+    assert config["LogConfig"]["Config"] == {"max-file": "5", "max-size": "10m"}
+    eventually(
+        "the container is healthy",
+        lambda: inspect(lab.workers[1])["State"]["Health"]["Status"] == "healthy",
+        60,
+    )
+    rows = fleet.rows()
+    assert rows["dask-worker-0002"]["memory_limit"] == 2**30
+
+
+@pytest.mark.parametrize(
+    ("drift", "why"),
+    [
+        (f"docker stop -t 5 {UNIT}", "it was stopped (exited with"),
+        (f"docker rm -f {UNIT}", "it is not there"),
+        (f"docker update --restart=no {UNIT}", "would not start at boot"),
+        (f"docker pause {UNIT}", "it was stopped (paused"),
+        (f"echo '# edited' >>{FOLDER}/docker-compose.yml", "edited or left behind: compose"),
+        (f"echo X=1 >>{FOLDER}/.env", "edited or left behind: compose/.env"),
+        (
+            f"cd {FOLDER} && sed 's/10m/20m/' docker-compose.yml >a.yml"
+            " && docker-compose -f a.yml up -d && rm a.yml",
+            "its container was not made from these files",
+        ),
+    ],
+)
+def test_drift_is_seen_named_and_mended(lab: Lab, fleet: Operator, drift: str, why: str):
+    lab.workers[2].run(drift, timeout=60)
+    (change,) = fleet.plan()["changes"]
+    assert change["host"] == "dask-worker-0003"
+    assert why in change["reason"]
+    fleet.call("up", "--yes")
+    assert fleet.plan()["empty"]
+    assert all_run(fleet.rows())
+
+
+def test_a_change_replaces_the_containers_that_it_concerns(lab: Lab, fleet: Operator):
+    before = {host.name: container(host) for host in lab.workers}
+    scheduler = container(lab.scheduler, "dask-fleet.sst.dask-scheduler")
+    fleet.write(CONTAINED.replace("memory_limit: 1 GiB", "memory_limit: 900 MiB"))
+    changes = fleet.plan()["changes"]
+    assert {(one["verb"], one["subject"]) for one in changes} >= {
+        ("change", "dask-workers-default")
+    }
+    fleet.call("up", "--yes")
+    after = {host.name: container(host) for host in lab.workers}
+    assert set(before.values()).isdisjoint(after.values())
+    assert container(lab.scheduler, "dask-fleet.sst.dask-scheduler") == scheduler
+    assert inspect(lab.workers[0])["HostConfig"]["Memory"] == (900 + 512) * 2**20
+    fleet.write(CONTAINED)
+    fleet.call("up", "--yes")
+    assert fleet.compute() == RIGHT
+
+
+def test_logs_exec_and_restart(lab: Lab, fleet: Operator):
+    lines = fleet.call("logs", "-n", "40").stdout.splitlines()
+    assert {line.split(" | ")[0] for line in lines} >= {"dask-scheduler", *WORKERS}
+    said = fleet.call(
+        "exec",
+        "--hosts",
+        "dask-worker-*",
+        "--",
+        "python",
+        "-c",
+        "import dask; print(dask.__version__)",
+    )
+    assert len(said.stdout.splitlines()) == 4
+    before = {name: row["pid"] for name, row in fleet.rows().items()}
+    fleet.call("restart", "dask-worker-0004", "--yes")
+    after = {name: row["pid"] for name, row in fleet.until_all_run(60).items()}
+    assert [name for name in before if before[name] != after[name]] == ["dask-worker-0004"]
+    assert after["dask-worker-0004"] in {
+        int(pid) for pid in lab.workers[3].run("pgrep -f dask-worker-0004").stdout.split()
+    }
+
+
+def test_the_doctor_is_content(fleet: Operator):
+    findings = json.loads(fleet.call("doctor", "--json", status=None).stdout)["findings"]
+    assert [one for one in findings if one["severity"] == "error"] == []
+
+
+def test_down_leaves_no_container(lab: Lab, fleet: Operator):
+    fleet.call("down", "--yes")
+    for host in lab.hosts:
+        assert host.run("docker ps -aq; docker network ls -qf name=sst").stdout == ""
+        assert host.run("ls /var/lib/dask-fleet/fleets 2>/dev/null || :").stdout in (
+            "",
+            "sst.history.jsonl\n",
+        )
+    fleet.call("up", "--yes")
+    assert fleet.compute() == RIGHT

@@ -1,0 +1,95 @@
+"""Images and containers: what may be said of them, and what does not fit together."""
+
+# ruff: noqa: E501 - cases are data, one to a line
+
+from __future__ import annotations
+
+import pytest
+
+from dask_fleet.errors import SpecError
+from dask_fleet.spec import parse
+
+HOSTS = """\
+name: x
+hosts:
+  sch: {address: 10.0.0.1}
+  vm-[1-2]: {address: "10.0.0.[2-3]"}
+scheduler: {host: sch}
+"""
+GOOD = [
+    "python",
+    "quay.io/bcdev/xcube:1.13.3",
+    "localhost:5000/a/b",
+    "10.77.0.11:5000/xcube:1",
+    "xcube@sha256:" + "0" * 64,
+    "reg.example.org/a/b-c__d.e:v1@sha256:" + "f" * 64,
+]
+BAD = ["Xcube", "a b", "a:", "a:b c", "a@sha256:1", "-a", "a//b", "", "https://quay.io/a", "a$b"]
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse(text, {})
+    return [str(problem).partition(" ")[2] for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("image", GOOD)
+def test_names_of_images(image: str):
+    spec = parse(f'{HOSTS}runtime: compose\nenvironment: {{image: "{image}"}}\n', {})
+    assert spec.environment.image == image
+
+
+@pytest.mark.parametrize("image", BAD)
+def test_what_is_no_name_of_an_image(image: str):
+    (found,) = problems(f'{HOSTS}runtime: compose\nenvironment: {{image: "{image}"}}\n')
+    assert found.startswith("environment.image: not the name of an image")
+    assert "docker pull" in found
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (
+            "environment: {image: a}\n",
+            [
+                'environment.image: an image is for containers, and host "sch" runs under systemd; say `runtime: compose` for the whole fleet, or name a locked environment instead'
+            ],
+        ),
+        (
+            "runtime: compose\n",
+            [
+                'environment: containers are made of an image, and host "sch" has compose; write `environment: {image: NAME}`'
+            ],
+        ),
+        (
+            "runtime: compose\nenvironment: {image: a, lock: b}\n",
+            ['environment.image: an environment has either "lock" or "image"; keep one of them'],
+        ),
+        (
+            "environment: {interpreter: /opt/conda/bin/python}\n",
+            [
+                "environment.interpreter: an interpreter is named for an image, and there is none; remove it, or write `image`"
+            ],
+        ),
+        (
+            'runtime: compose\nenvironment: {image: a}\ncontainers: {user: "0:0", volumes: ["data:rel", "/a:/b:rw", "c:/d:ro"]}\n',
+            [
+                'containers.user: not a user and a group by their numbers: "0:0"; write "UID:GID" in quotes, such as "1000:1000"; root is refused',
+                'containers.volumes[0]: not a volume: "data:rel"; write HOST_PATH:PATH or NAME:PATH, both paths absolute, with `:ro` to only read it',
+            ],
+        ),
+    ],
+)
+def test_what_does_not_fit_together(more: str, expected: list[str]):
+    assert sorted(problems(HOSTS + more)) == sorted(expected)
+
+
+def test_a_host_without_processes_may_be_of_another_kind():
+    text = HOSTS.replace("scheduler:", "  gate: {address: 10.0.0.9, runtime: systemd}\nscheduler:")
+    more = "runtime: compose\nenvironment: {image: a}\ndoor: {host: gate, login: none}\n"
+    assert parse(text + more, {}).door is not None
+
+
+def test_not_on_this_machine():
+    (found,) = problems("name: x\nruntime: compose\nenvironment: {image: a}\n")
+    assert found.startswith("hosts.localhost.runtime: compose is for hosts behind SSH")

@@ -1,0 +1,190 @@
+"""What compose is given, and what Docker answers.
+
+The files lie in ``data/compose``; a change of them replaces every container, so it is a decision.
+``DASK_FLEET_GOLDEN=write pytest tests/unit/test_compose_runtime.py`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dask_fleet.command import UNBOUNDED
+from dask_fleet.desired import host_target
+from dask_fleet.environment import Environment
+from dask_fleet.layout import lay_out
+from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved
+from dask_fleet.places import Places
+from dask_fleet.runtimes.compose import ComposeRuntime
+from dask_fleet.runtimes.compose_file import Contained, compose_file
+from dask_fleet.runtimes.systemd_service import NANNY_MEMORY
+from dask_fleet.spec import parse
+from dask_fleet.target import HostTarget
+from tests.unit.simulator import LAUNCHER
+
+DATA = Path(__file__).parent / "data" / "compose"
+REWRITE = os.environ.get("DASK_FLEET_GOLDEN") == "write"
+ROOT = "/var/lib/dask-fleet"
+IMAGE = "quay.io/bcdev/xcube:1.13.3"
+PLAIN = Contained("node-1", IMAGE, "8786:8786")
+ENVIRONMENT = Environment(IMAGE, "", "0" * 16, None, (), IMAGE)
+
+FLEET = """\
+name: sst
+hosts:
+  head: {address: 192.168.1.166, external: 80.158.2.66}
+  node-[1-2]: {address: "192.168.1.[11-12]", listen: %s}
+scheduler: {host: head}
+workers:
+  default: {hosts: ["node-[1-2]"], per_host: 2, nthreads: 1, %s}
+runtime: compose
+environment: {image: "quay.io/bcdev/xcube:1.13.3"}
+variables: {KEY: "a $HOME"}
+"""
+
+
+def target(
+    host: str, *, limit: str = "memory_limit: 1 GiB", listen: str = "0.0.0.0", container=PLAIN
+) -> HostTarget:
+    layout = lay_out(parse(FLEET % (listen, limit), {}))
+    places = Places.below(ROOT, ROOT, "sst")
+    return host_target(
+        layout, host, ENVIRONMENT, places, ComposeRuntime("sst", container), LAUNCHER
+    )
+
+
+def compose(host: str, **more) -> str:
+    found = {file.path.rpartition("/")[2]: file for file in target(host, **more).files}
+    return found["docker-compose.yml"].content.decode()
+
+
+CASES = {
+    "scheduler": ("head", {}),
+    "workers": ("node-1", {"container": replace(PLAIN, volumes=("/data:/data", "cubes:/cubes"))}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_files(name: str):
+    host, more = CASES[name]
+    golden, text = DATA / f"{name}.yml", compose(host, **more)
+    text = text.replace(target(host, **more).units[0].digest, "DIGEST")
+    if REWRITE:
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), f"compare with {golden}"
+
+
+def test_ports_are_published_on_the_declared_address():
+    (service,) = yaml.safe_load(compose("node-1", listen="192.168.1.11"))["services"].values()
+    assert service["ports"] == [
+        f"192.168.1.11:{port}:{port}" for port in (9010, 9011, 9012, 9020, 9021, 9022)
+    ]
+    (service,) = yaml.safe_load(compose("node-1"))["services"].values()
+    assert service["ports"][0] == "9010:9010"
+    # Inside, processes bind whatever their container has; what they are dialled at stays.
+    (unit,) = target("node-1").units
+    assert [(worker["listen"], worker["contact"]) for worker in unit.declared["workers"]] == [
+        ("0.0.0.0", "192.168.1.11")
+    ] * 2
+
+
+def test_dask_and_the_container_have_the_same_memory():
+    (service,) = yaml.safe_load(compose("node-1"))["services"].values()
+    assert service["mem_limit"] == service["memswap_limit"] == 2 * 2**30 + NANNY_MEMORY
+    (service,) = yaml.safe_load(compose("node-1", limit="memory_limit: auto"))["services"].values()
+    assert "mem_limit" not in service
+
+
+def test_whatever_changes_a_container_changes_its_digest():
+    digests = {
+        target("node-1").units[0].digest,
+        target("node-1", listen="192.168.1.11").units[0].digest,
+        target("node-1", limit="memory_limit: 2 GiB").units[0].digest,
+        *(
+            target("node-1", container=other).units[0].digest
+            for other in (
+                replace(PLAIN, image="quay.io/bcdev/xcube:1.14.0"),
+                replace(PLAIN, user="1000:1000"),
+                replace(PLAIN, interpreter="/opt/conda/bin/python"),
+                replace(PLAIN, volumes=("/data:/data",)),
+            )
+        ),
+    }
+    assert len(digests) == 7
+
+
+def test_a_dollar_is_no_variable_of_compose():
+    unit = replace(target("head").units[0], variables=(("KEY", "a $HOME ${B}"),))
+    text = compose_file(Places.below(ROOT, ROOT, "sst"), "sst", (unit,), PLAIN)
+    (service,) = yaml.safe_load(text)["services"].values()
+    assert service["environment"]["KEY"] == "a $$HOME $${B}"
+
+
+RECORDED = """\
+login 0
+prepared 1
+engine 20.10.24+dfsg1
+image sha256:06d0 quay.io/bcdev/xcube:1.13.3 quay.io/bcdev/xcube@<none>
+compose 1
+container dask-scheduler running 271 0 0 always healthy aaaa 172.18.0.2,
+container dask-workers-default restarting 0 1 7 always unhealthy bbbb ,
+container dask-workers-old exited 0 137 0 always - cccc ,
+container dask-workers-loose running 300 0 0 no starting dddd ,
+container dask-workers-other running 301 0 0 always healthy eeee ,
+made dask-scheduler aaaa
+made dask-workers-other ffff
+"""
+
+
+def test_what_docker_says():
+    seen = ComposeRuntime("sst", PLAIN).read(RECORDED)
+    assert (seen.alive, seen.prepared, seen.privileged) == (True, True, True)
+    assert IMAGE in seen.images
+    assert list(seen.units.values()) == [
+        UnitObserved("dask-scheduler", "running", 271, "running", addresses=("172.18.0.2",)),
+        UnitObserved("dask-workers-default", "crashing", 0, "restarting, unhealthy, 7 restarts"),
+        UnitObserved("dask-workers-old", "stopped", 0, "exited with 137"),
+        UnitObserved(
+            "dask-workers-loose",
+            "running",
+            300,
+            "running, starting",
+            "it would not start at boot (its restart policy is no)",
+        ),
+        UnitObserved(
+            "dask-workers-other",
+            "running",
+            301,
+            "running",
+            "its container was not made from these files",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", RuntimeObserved(prepared=False, privileged=False)),
+        ("login 0\n", RuntimeObserved(prepared=False)),
+        ("login 1000\nengine 20.10\n", RuntimeObserved(prepared=False)),
+        ("container a b\nmade\nimage\nx\n\n", RuntimeObserved(prepared=False, privileged=False)),
+    ],
+)
+def test_less_than_that(text: str, expected: RuntimeObserved):
+    assert ComposeRuntime("sst", PLAIN).read(text) == expected
+
+
+def test_lines_of_a_log():
+    runtime = ComposeRuntime("sst", PLAIN)
+    assert runtime.read_log("dask-scheduler 2026-11-26T02:15:16.123456789Z it is up") == LogLine(
+        "dask-scheduler", "it is up", "2026-11-26T02:15:16.123456789Z"
+    )
+    assert runtime.read_log("Error response from daemon") == LogLine(
+        "", "Error response from daemon"
+    )
+    places = Places.below(ROOT, ROOT, "sst")
+    assert runtime.log(places, ["a"], lines=1, follow=True).timeout == UNBOUNDED
