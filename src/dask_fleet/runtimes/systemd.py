@@ -241,18 +241,18 @@ for path in {directory}/{prefix}*.service {directory}/{prefix}*.service.d/*; do
   if [ -f "$path" ]; then set -- "$@" "$path"; fi
 done
 if [ $# -gt 0 ]; then sha256sum "$@"; fi
-echo "login $(id -u)"
-if getent passwd {user} >/dev/null; then
-  case $(stat -c '%U %a' {made} 2>/dev/null) in
-    {user}" "*"
-"{user}" "*"
+# The first line is about the process that looks, the others are about what belongs to the user.
+seen=$(stat -c '%u %U %a' /proc/self/ {made} 2>/dev/null)
+echo "login ${{seen%% *}}"
+case $seen in
+  *"
+"*" "{user}" "*"
+"*" "{user}" "*"
 "*" 755
 "*" 755") echo "prepared 1" ;;
-  esac
-fi
-if [ -d /run/systemd/system ] && version=$(systemctl --version 2>/dev/null); then
-  version=${{version#systemd }}
-  echo "systemd ${{version%%[!0-9]*}}"
+esac
+if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
+  echo "systemd 1"
   set -- {prefix}'*.service'
   for path in {directory}/{prefix}*.service; do
     if [ -f "$path" ] || [ -L "$path" ]; then set -- "$@" "${{path##*/}}"; fi
