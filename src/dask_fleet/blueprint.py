@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dask_fleet.desired import host_target
 from dask_fleet.errors import FleetError
 from dask_fleet.layout import HostFacts, interface_address, lay_out
-from dask_fleet.proxy.door_target import door_subject, door_target
-from dask_fleet.published import published
 from dask_fleet.spec.expand import expand_hosts
 from dask_fleet.target import digest_of
 
@@ -117,6 +114,8 @@ class Blueprint:
     def _door(
         self, layout: Layout, places: Places, credentials: Mapping[str, Mapping[str, bytes]]
     ) -> DoorTarget:
+        from dask_fleet.proxy.door_target import door_subject, door_target
+
         door = layout.door
         if door is None:
             raise ValueError("a fleet without a door has no host for it")
@@ -130,6 +129,9 @@ class Blueprint:
         runtime: Runtime,
         credentials: Mapping[str, Mapping[str, bytes]],
     ) -> HostTarget:
+        from dask_fleet.desired import host_target
+        from dask_fleet.published import published
+
         return host_target(
             layout,
             host,

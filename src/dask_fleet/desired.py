@@ -23,7 +23,6 @@ __all__ = [
     "CONSOLE",
     "DEFAULTED",
     "SCHEDULER_DEFAULTS",
-    "TLS",
     "WORKER_DEFAULTS",
     "host_target",
 ]
@@ -41,9 +40,6 @@ the fleet says otherwise. Set from the start, it saves the launcher from startin
 SCHEDULER_DEFAULTS: Mapping[str, str] = {"OPENBLAS_NUM_THREADS": "1"}
 """A scheduler computes nothing, but it imports numpy for its dashboard, and the threads that
 OpenBLAS then starts spin for a tenth of a second on CPUs that the imports need."""
-
-TLS = "tls"
-"""Directory of certificates among what is deployed."""
 
 CONSOLE = "fleet_console/"
 """Where those files of the launcher are that the scheduler alone needs. A change of them restarts
@@ -88,12 +84,12 @@ def host_target(
         return HostTarget(host, places, environment, (), ())
     mode = 0o640 if runtime.reader else 0o600
     certificates = tuple(
-        ManagedFile(f"{places.deployed}/{TLS}/{name}", content, mode, secret=name == KEY_FILE)
+        ManagedFile(f"{places.tls}/{name}", content, mode, secret=name == KEY_FILE)
         for name, content in sorted((credentials or {}).items())
     )
     settings = layout.dask_configuration
     if certificates:
-        settings = _merged(settings, dask_configuration(f"{places.deployed}/{TLS}"))
+        settings = _merged(settings, dask_configuration(places.tls))
     configuration = ManagedFile(f"{places.deployed}/dask.yaml", _yaml(settings), mode)
     programs = tuple(
         ManagedFile(f"{places.deployed}/launcher/{name}", content, mode)

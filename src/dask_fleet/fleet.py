@@ -12,16 +12,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Plan
 from dask_fleet.errors import FleetError, together
 from dask_fleet.events import Sink
 from dask_fleet.observer import Sight
 from dask_fleet.outcomes import Status, Upped
 from dask_fleet.planned import PlannedFleet
-from dask_fleet.registration import faults
-from dask_fleet.waiting import until_registered
 
 if TYPE_CHECKING:
+    from dask_fleet.actions import Plan
     from dask_fleet.observed import SchedulerObserved
 
 __all__ = ["Fleet", "Status", "Upped"]
@@ -30,8 +28,16 @@ _FRESH_SECONDS = 2.0
 """A look that is older than this is made again before anything is done on its word."""
 
 
-def _import_the_rest() -> None:
-    for name in ("executor", "history", "lease", "planner", "refusals"):
+_AFTER_A_LOOK = (
+    *("desired", "published", "executor", "history", "inventory", "lease", "planner"),
+    *("proxy.status", "refusals", "strangers", "waiting"),
+)
+"""Modules that are needed when hosts have answered."""
+
+
+def _import_the_rest(first: str) -> None:
+    # What a look itself needs goes before: two who import at once keep each other waiting.
+    for name in (first, *_AFTER_A_LOOK):
         importlib.import_module(f"dask_fleet.{name}")
 
 
@@ -40,7 +46,8 @@ class Fleet(PlannedFleet):
 
     async def _first_look(self) -> Sight:
         """Look, and import meanwhile what is needed next: a command is as fast as its start."""
-        sight, _ = await asyncio.gather(self.look(), asyncio.to_thread(_import_the_rest))
+        first = "transports.ssh_opening" if self.scheduler_access.remote else "observer"
+        sight, _ = await asyncio.gather(self.look(), asyncio.to_thread(_import_the_rest, first))
         return sight
 
     def _ask_early(self) -> asyncio.Task[SchedulerObserved | None] | None:
@@ -84,6 +91,9 @@ class Fleet(PlannedFleet):
         sight = await self._first_look()
         looked = time.monotonic()
         self._need(sight)
+        from dask_fleet.registration import faults
+        from dask_fleet.waiting import until_registered
+
         plan, sight = await self._plan_around(sight)
         self._need(sight)
         failed = dict(sight.failures)
@@ -193,6 +203,7 @@ class Fleet(PlannedFleet):
         sight = await self.look()
         self._need(sight)
         from dask_fleet import executor, restarting
+        from dask_fleet.waiting import until_registered
 
         targets = await self._targets_of_ours(sight)
         plan, steps = restarting.restart_steps(targets, sight.hosts, names, rolling=rolling)

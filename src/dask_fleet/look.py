@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_fleet.command import Command, script
-from dask_fleet.desired import TLS
 from dask_fleet.observed import HostObserved, Listener, ProcessRecord
 from dask_fleet.proxy.door_look import read_door
 from dask_fleet.tls.certificates import CERTIFICATE_FILE
@@ -198,7 +197,7 @@ def look_script(
         "deployed": places.deployed,
         "run": places.run,
         "environments": places.environments,
-        "certificate": f"{places.deployed}/{TLS}/{CERTIFICATE_FILE}",
+        "certificate": f"{places.tls}/{CERTIFICATE_FILE}",
     }
     if runtime.contained:
         names["contained"] = "yes"

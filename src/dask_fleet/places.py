@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Places"]
+__all__ = ["TLS", "Places"]
+
+TLS = "tls"
+"""Directory of certificates among what is deployed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class Places:
     def deployed(self) -> str:
         """Directory of what is deployed; every file in it is ours and carries a digest."""
         return f"{self.state}/etc"
+
+    @property
+    def tls(self) -> str:
+        """Directory of certificates and the host's key among what is deployed."""
+        return f"{self.deployed}/{TLS}"
 
     @property
     def run(self) -> str:

@@ -7,20 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Plan
 from dask_fleet.errors import UnreachableHostError, together
-from dask_fleet.inventory import inventory
 from dask_fleet.observer import HostAccess, Sight, look
-from dask_fleet.outcomes import Status
-from dask_fleet.ports import ports_in_the_way
-from dask_fleet.proxy.status import door_rows
 from dask_fleet.scheduler_rpc import ask
-from dask_fleet.strangers import held_ports, strangers
 
 if TYPE_CHECKING:
+    from dask_fleet.actions import Plan
     from dask_fleet.blueprint import Blueprint
     from dask_fleet.environment import Environment
     from dask_fleet.observed import SchedulerObserved
+    from dask_fleet.outcomes import Status
     from dask_fleet.target import HostTarget
     from dask_fleet.tls.issuing import Issuer
     from dask_fleet.transports.base import Closing
@@ -153,7 +149,9 @@ class PlannedFleet:
         """Return a plan without the hosts whose ports others hold; these become failures."""
         targets = await self._targets_of_ours(sight)
         from dask_fleet import planner
+        from dask_fleet.ports import ports_in_the_way
         from dask_fleet.refusals import refusals
+        from dask_fleet.strangers import held_ports
 
         runtimes = {name: access.runtime for name, access in self.hosts.items()}
         refused = refusals(targets, sight.hosts, runtimes)
@@ -190,6 +188,11 @@ class PlannedFleet:
         if cluster is None and self._scheduler_runs(sight):
             # It has answered before, and may be held up by its disk or by what else its host does.
             cluster = await self._cluster_or_none()
+        from dask_fleet.inventory import inventory
+        from dask_fleet.outcomes import Status
+        from dask_fleet.proxy.status import door_rows
+        from dask_fleet.strangers import strangers
+
         layout = self.blueprint.layout(sight.hosts)
         seen, failures = sight.hosts, sight.failures
         return Status(

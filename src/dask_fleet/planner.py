@@ -21,8 +21,9 @@ from dask_fleet.actions import (
     StopRuntime,
     WriteFiles,
 )
-from dask_fleet.desired import CONSOLE, TLS
+from dask_fleet.desired import CONSOLE
 from dask_fleet.drafting import Draft, join, paths_of, short
+from dask_fleet.places import TLS
 from dask_fleet.planning_units import begin, orphans_of, update
 from dask_fleet.proxy.planning import DOOR, door_changes
 from dask_fleet.published import INVENTORY

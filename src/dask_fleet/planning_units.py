@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.actions import StartRuntime, StopProcesses, StopRuntime, UpdateUnits
 from dask_fleet.comparing import differences
-from dask_fleet.desired import TLS
 from dask_fleet.drafting import Draft, paths_of, short
+from dask_fleet.places import TLS
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE
 
 if TYPE_CHECKING:

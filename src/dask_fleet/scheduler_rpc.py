@@ -8,7 +8,6 @@ the versions of both to match, and it is one of the cheapest pages that the sche
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -48,6 +47,8 @@ async def ask(transport: Transport, scheduler: Scheduler) -> SchedulerObserved |
 
 
 def _get(address: str, port: int, path: str) -> bytes | None:
+    import http.client  # while the host answers: it takes as long as a tenth of a look
+
     connection = http.client.HTTPConnection(address, port, timeout=_SECONDS)
     try:
         connection.request("GET", path)

@@ -23,7 +23,6 @@ from dask_fleet.cli.common import (
 from dask_fleet.cli.progress import Progress
 from dask_fleet.cli.render import plan_value, show_diff, show_plan
 from dask_fleet.errors import EXIT_CHANGES, FleetError, together
-from dask_fleet.proxy.planning import DOOR
 from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
@@ -176,6 +175,8 @@ def _say_up(fleet: Fleet, done: Upped) -> None:
     click.echo(f"  scheduler  {layout.client_address}")
     click.echo(f"  dashboard  {layout.shown_dashboard}")
     door, changes = layout.door, done.plan.changes
+    from dask_fleet.proxy.planning import DOOR
+
     new = any(one.verb == "create" and one.subject == DOOR for one in changes)
     if door is not None and door.tls == "acme" and new:
         click.echo(f"  certbot    `dask fleet door` prints what to run once on {door.host}")

@@ -12,7 +12,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from dask_fleet.actions import Change
-from dask_fleet.desired import TLS
 from dask_fleet.errors import FleetError
 from dask_fleet.observer import HostAccess, look
 from dask_fleet.proxy.door_target import door_subject
@@ -222,7 +221,7 @@ def _deployed(
 ) -> Mapping[str, str]:
     """Return the digest of the authority's certificate on each host that has one."""
     found = {
-        host: one.files.get(f"{hosts[host].places.deployed}/{TLS}/{CA_FILE}")
+        host: one.files.get(f"{hosts[host].places.tls}/{CA_FILE}")
         for host, one in seen.items()
     }
     return {host: digest for host, digest in found.items() if digest}
