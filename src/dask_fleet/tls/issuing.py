@@ -221,8 +221,7 @@ def _deployed(
 ) -> Mapping[str, str]:
     """Return the digest of the authority's certificate on each host that has one."""
     found = {
-        host: one.files.get(f"{hosts[host].places.tls}/{CA_FILE}")
-        for host, one in seen.items()
+        host: one.files.get(f"{hosts[host].places.tls}/{CA_FILE}") for host, one in seen.items()
     }
     return {host: digest for host, digest in found.items() if digest}
 
