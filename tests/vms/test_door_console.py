@@ -47,8 +47,9 @@ def told(gate: Gate, what: str) -> Any:
 def test_it_tells_the_history_and_warns_of_nothing(gate: Gate, tab: Tab):
     eventually("no warning is left", lambda: told(gate, "status")["warnings"] == [], 60)
     changes = told(gate, "history")["changes"]
-    assert {"up", "door user add ann"} <= {change["what"] for change in changes}
-    assert {change["result"] for change in changes} == {"done"}
+    # A history outlives its fleet: tests before this one stand in it, with what failed in them.
+    last = {change["what"]: change["result"] for change in reversed(changes)}
+    assert (last["up"], last["door user add ann"]) == ("done", "done")
     page = console(tab, gate.url)
     assert page.locator("#history tbody tr").count() == len(changes)
     assert "door user add ann" in page.locator("#history").inner_text()
