@@ -59,13 +59,11 @@ exists 1
 #### files
 {{files}}
 
-#### units
-{{units}}
-
-#### certificate
-
 #### environments
 {{environment}}
+
+#### units
+{{units}}
 
 #### records
 {{records}}
@@ -98,10 +96,12 @@ def look_text(target: HostTarget, runtime: SystemdRuntime) -> str:
     shown = [
         *(f"{file.digest}  {file.path}" for file in services),
         "login 0",
-        "systemd 252",
         "prepared 1",
+        "systemd 1",
         "\n\n".join(
+            # As a unit that is known, and as one with a file.
             _shown(runtime.service(unit.name), _pid(number))
+            for _ in range(2)
             for number, unit in enumerate(target.units)
         ),
     ]
