@@ -101,6 +101,8 @@ def age(operator: Operator, days: int) -> None:
     )
     then = datetime.now(timezone.utc) - timedelta(days=365 - days)
     for path in (folder / "hosts").glob("*.key"):
+        if path.stem.startswith("door@"):
+            continue  # of a door that another test had
         number = {"dask-scheduler": 11}.get(path.stem) or 11 + int(path.stem[-4:])
         names = (path.stem, f"10.77.0.{number}")
         own = parse_key(path, path.read_bytes(), "")
