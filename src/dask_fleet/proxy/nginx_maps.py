@@ -29,7 +29,7 @@ def tables(site: Site) -> Iterator[str]:
 def _upstreams(site: Site) -> Iterator[str]:
     yield "\n# The dashboards; connections to them are kept open."
     for route in (site.door.scheduler, *site.door.workers):
-        yield (f"upstream {site.upstream(route)} {{ server {route.authority}; keepalive 4; }}")
+        yield (f"upstream {site.upstream(route)} {{ server {route.authority}; keepalive 16; }}")
 
 
 def _routes(site: Site) -> Iterator[str]:
