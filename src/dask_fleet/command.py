@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-__all__ = ["LIVES", "UNBOUNDED", "Command", "Outcome", "script"]
+__all__ = ["GROUP_OF", "LIVES", "UNBOUNDED", "Command", "Outcome", "script"]
 
 UNBOUNDED = 10.0 * 365 * 86400
 """Seconds, for a command that goes on until its reader stops: ten years."""
@@ -19,6 +19,15 @@ lives() {
 
 `kill -0` is not enough: it succeeds on a process that has ended and that its parent, or the
 init of a container, has not waited for.
+"""
+
+
+GROUP_OF = """\
+group_of() { id -gn "$1" 2>/dev/null || case $1 in [0-9]*) echo "$1" ;; *) return 1 ;; esac; }
+"""
+"""A shell function that prints the group of a reader (`Runtime.reader`), if there is one.
+
+A reader is a user of the host or, of containers, the number of a group that it need not know.
 """
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from dask_fleet.command import Command
+from dask_fleet.command import GROUP_OF, Command
 from dask_fleet.published import INVENTORY
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ __all__ = ["keep"]
 
 # Parameters: a file that is there while the fleet is, the file to be written, who may read it.
 # The directory is root's where units run as somebody else, so nobody can lead the writing astray.
-_KEEP = """\
-set -eu
+_KEEP = f"""\
+{GROUP_OF}set -eu
 umask 077
 [ -f "$1" ] || exit 0
 cat >"$2.new"
 if [ -n "$3" ]; then
-  chgrp "$(id -gn "$3")" "$2.new"
+  chgrp "$(group_of "$3")" "$2.new"
   chmod 640 "$2.new"
 fi
 mv "$2.new" "$2"

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from dask_fleet.command import Command, script
+from dask_fleet.command import GROUP_OF, Command, script
 from dask_fleet.errors import FleetError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _KEPT = 1000
 """Lines of the history that are kept."""
 
 _APPEND = f"""\
-set -eu
+{GROUP_OF}set -eu
 umask 077
 [ -d "${{1%/*}}" ] || mkdir -p "${{1%/*}}"
 # A line that a full disk has cut must not swallow this one.
@@ -41,7 +41,7 @@ if [ "$(wc -l <"$1")" -gt {2 * _KEPT} ]; then
   mv "$1.new" "$1"
 fi
 # The console shows it, and runs as the user of the units; before the first `up` there is none.
-if [ -n "$3" ] && group=$(id -gn "$3" 2>/dev/null); then
+if [ -n "$3" ] && group=$(group_of "$3"); then
   chgrp "$group" "$1"
   chmod 640 "$1"
 fi

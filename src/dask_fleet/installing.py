@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from dask_fleet.command import Command
+from dask_fleet.command import GROUP_OF, Command
 
 if TYPE_CHECKING:
     from dask_fleet.target import ManagedFile
@@ -28,10 +28,10 @@ MARK = ".whole"
 _INSTALL = f"""\
 set -eu
 umask 077
-reader=$1 count=$2
+{GROUP_OF}reader=$1 count=$2
 shift 2
 owner=
-if [ -n "$reader" ]; then owner=root:$(id -gn "$reader" 2>/dev/null || echo "$reader"); fi
+if [ -n "$reader" ]; then owner=root:$(group_of "$reader"); fi
 # A directory that is made on the way to another has to let the reader through, too.
 make() {{
   if [ -z "$1" ] || [ -d "$1" ]; then return; fi

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dask_fleet.assembly import open_fleet
+from dask_fleet.command import GROUP_OF
 from dask_fleet.errors import FleetError
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _script(target: HostTarget, access: HostAccess, fleet: str) -> str:
         "# The user and the directories that processes need.",
         _by_hand(runtime.prepare(places)),
         "# Files that are wholly the fleet's.",
-        f"group=$(id -gn {reader} 2>/dev/null || echo {reader})",
+        f"{GROUP_OF}group=$(group_of {reader})",
     ]
     folders = sorted({os.path.dirname(file.path) for file in target.files})  # noqa: PTH120
     below = [one for one in folders if one.startswith(f"{places.deployed}/")]

@@ -21,7 +21,7 @@ from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved
 from dask_fleet.places import Places
 from dask_fleet.runtimes.compose import ComposeRuntime
 from dask_fleet.runtimes.compose_file import Contained, compose_file
-from dask_fleet.runtimes.systemd_service import NANNY_MEMORY
+from dask_fleet.runtimes.limits import NANNY_MEMORY
 from dask_fleet.spec import parse
 from dask_fleet.target import HostTarget
 from tests.unit.simulator import LAUNCHER

@@ -23,8 +23,9 @@ from dask_fleet.desired import host_target
 from dask_fleet.layout import lay_out
 from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
+from dask_fleet.runtimes.limits import NANNY_MEMORY
 from dask_fleet.runtimes.systemd import SystemdRuntime
-from dask_fleet.runtimes.systemd_service import NANNY_MEMORY, STOP_SECONDS, service_file
+from dask_fleet.runtimes.systemd_service import STOP_SECONDS, service_file
 from dask_fleet.spec import parse
 from dask_fleet.target import UnitTarget
 from tests.unit.simulator import ENVIRONMENT, LAUNCHER

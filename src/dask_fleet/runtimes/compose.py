@@ -29,21 +29,19 @@ __all__ = ["ComposeRuntime"]
 _FOLDER = "compose"
 """Folder of the two files among what is deployed."""
 
-_INSPECT = " ".join(
-    (
-        f'{{{{index .Config.Labels "{LABELS}.unit"}}}}',
-        "{{.State.Status}}",
-        "{{.State.Pid}}",
-        "{{.State.ExitCode}}",
-        "{{.RestartCount}}",
-        "{{.HostConfig.RestartPolicy.Name}}",
-        "{{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}",
-        '{{index .Config.Labels "com.docker.compose.config-hash"}}',
-        "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{end}}",
-    )
+_TEMPLATES = (
+    f'{{{{index .Config.Labels "{LABELS}.unit"}}}}',
+    "{{.State.Status}}",
+    "{{.State.Pid}}",
+    "{{.State.ExitCode}}",
+    "{{.RestartCount}}",
+    "{{.HostConfig.RestartPolicy.Name}}",
+    "{{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}",
+    '{{index .Config.Labels "com.docker.compose.config-hash"}}',
+    "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{end}}",
 )
+_INSPECT = " ".join(_TEMPLATES)
 _IMAGES = "image {{.ID}} {{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
-_FIELDS = 9
 
 _COMPOSE = """\
 set -eu
@@ -55,14 +53,15 @@ else compose() { docker-compose "$@"; }
 fi
 """
 
-# Containers whose unit is gone from the file are known by their label alone. A hash says of which
-# definition compose has made a container; it is kept to know one that somebody else has made.
+# A container knows itself how long it may take to stop. One whose unit is gone from the file is
+# known by its label alone. A hash says of which definition compose has made a container; it is kept
+# to know one that somebody else has made.
 _UPDATE = """\
 there=
 for unit in "$@"; do
   if grep -qxF "  $unit:" docker-compose.yml; then there="$there $unit"; continue; fi
   set -- $(docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit")
-  if [ $# -gt 0 ]; then docker stop --time 30 "$@" >/dev/null; docker rm --force "$@" >/dev/null; fi
+  if [ $# -gt 0 ]; then docker stop "$@" >/dev/null; docker rm --force "$@" >/dev/null; fi
   rm -f "$made/$unit"
 done
 if [ -n "$there" ]; then
@@ -84,7 +83,7 @@ label=$1
 shift
 for unit in "$@"; do
   docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit"
-done | xargs --no-run-if-empty docker restart --time 30 >/dev/null
+done | xargs --no-run-if-empty docker restart >/dev/null
 """
 
 _END = """\
@@ -92,7 +91,7 @@ set -eu
 label=$1 project=$2
 set -- $(docker ps --all --quiet --filter "label=$label")
 if [ $# -gt 0 ]; then
-  docker stop --time 30 "$@" >/dev/null
+  docker stop "$@" >/dev/null
   docker rm --force "$@" >/dev/null
 fi
 docker network ls --quiet --filter "label=com.docker.compose.project=$project" |
@@ -258,7 +257,7 @@ fi
             word, *rest = line.split() or [""]
             if word == "image" and rest:
                 images.update(rest)
-            elif word == "container" and len(rest) == _FIELDS:
+            elif word == "container" and len(rest) == len(_TEMPLATES):
                 containers.append(rest)
             elif word == "made" and len(rest) == 2:
                 made[rest[0]] = rest[1]

@@ -8,12 +8,12 @@ up` gives. The format is what both the compose plugin and docker-compose 1.27 an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from dask_fleet.places import Places
-from dask_fleet.runtimes.systemd_service import NANNY_MEMORY
+from dask_fleet.runtimes.limits import memory_of
 from dask_fleet.target import UnitTarget
 
 __all__ = ["LABELS", "STOP_SECONDS", "Contained", "compose_file", "container", "environment_file"]
@@ -109,6 +109,9 @@ def service(places: Places, fleet: str, unit: UnitTarget, contained: Contained) 
     """Return the part of ``docker-compose.yml`` that is about one unit."""
     _, *arguments = unit.command
     launcher = f"{places.deployed}/launcher"
+    # The console shows the history and what the doctor found: files that are replaced by others of
+    # the same name, so that they cannot be mounted themselves.
+    read = (places.fleets,) if unit.role == "scheduler" else (places.deployed,)
     health = ("CMD", "${FLEET_PYTHON}", "-I", "-S", f"{launcher}/fleet_health.py", unit.path)
     settings: Mapping[str, object] = {
         "image": "${FLEET_IMAGE}",
@@ -123,7 +126,7 @@ def service(places: Places, fleet: str, unit: UnitTarget, contained: Contained) 
         "stop_grace_period": f"{STOP_SECONDS}s",
         "ports": [_published(address, port) for address, port in unit.ports],
         "volumes": [
-            f"{_escaped(places.deployed)}:{_escaped(places.deployed)}:ro",
+            *(f"{_escaped(place)}:{_escaped(place)}:ro" for place in read),
             *(f"{_escaped(place)}:{_escaped(place)}" for place in (places.run, places.work)),
             *map(_escaped, contained.volumes),
         ],
@@ -161,17 +164,9 @@ def _published(address: str, port: int) -> str:
 
 
 def _limits(unit: UnitTarget) -> dict[str, object]:
-    """Return the memory that a unit of workers may have, the nannies included."""
-    if unit.role != "workers":
-        return {}
-    workers = cast("Iterable[Mapping[str, object]]", unit.declared["workers"])
-    limits = [worker["memory_limit"] for worker in workers]
-    known = [limit for limit in limits if isinstance(limit, int) and limit > 0]
-    if len(known) < len(limits):
-        return {}
-    memory = sum(known) + NANNY_MEMORY
+    memory = memory_of(unit)
     # As much swap as memory is none: Dask spills by itself, and knows what.
-    return {"mem_limit": memory, "memswap_limit": memory}
+    return {"mem_limit": memory, "memswap_limit": memory} if memory else {}
 
 
 def _escaped(text: str) -> str:

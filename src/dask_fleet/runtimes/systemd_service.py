@@ -7,17 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from dask_fleet.places import Places
+from dask_fleet.runtimes.limits import memory_of
 from dask_fleet.target import UnitTarget
 
-__all__ = ["NANNY_MEMORY", "STOP_SECONDS", "service_file"]
+__all__ = ["STOP_SECONDS", "service_file"]
 
 STOP_SECONDS = 20
 """How long a unit may take to stop before it is killed; nannies need about 3 s."""
-
-NANNY_MEMORY = 512 * 2**20
-"""Bytes that a unit of workers may use beyond the limits of its workers: the launcher with the
-nannies, and the fork server. Dask restarts a worker at 95 % of its own limit; the unit's limit is
-the one that the kernel enforces when Dask is too late."""
 
 _HARDENING = """\
 NoNewPrivileges=yes
@@ -63,7 +59,7 @@ def service_file(places: Places, fleet: str, user: str, unit: UnitTarget) -> str
     """
     variables = (("DASK_FLEET_DIGEST", unit.digest), *unit.variables)
     kinds = {"scheduler": "scheduler", "workers": "workers"}
-    memory = _memory(unit)
+    memory = memory_of(unit)
     limits = [f"MemoryMax={memory}", "OOMPolicy=continue"] if memory else []
     if not _uses_devices(unit):
         limits.append("PrivateDevices=yes")
@@ -93,16 +89,6 @@ LogRateLimitIntervalSec=0
 [Install]
 WantedBy=multi-user.target
 """
-
-
-def _memory(unit: UnitTarget) -> int:
-    """Return the bytes that a unit of workers may have; 0 if a worker has no limit."""
-    if unit.role != "workers":
-        return 0
-    workers = cast("Iterable[Mapping[str, object]]", unit.declared["workers"])
-    limits = [worker["memory_limit"] for worker in workers]
-    known = [limit for limit in limits if isinstance(limit, int) and limit > 0]
-    return sum(known) + NANNY_MEMORY if len(known) == len(limits) else 0
 
 
 def _uses_devices(unit: UnitTarget) -> bool:
