@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 
 import pytest
 from lab import Host, Lab
 
 from tests.containers.conftest import CONTAINED
+from tests.vms.follower import following
 from tests.vms.operator import RIGHT, WORKERS, Operator, all_run, eventually
 
 FOLDER = "/var/lib/dask-fleet/fleets/sst/etc/compose"
@@ -64,6 +66,7 @@ def test_what_a_container_is_given(lab: Lab, fleet: Operator):
     assert found["Config"]["User"] == "8786:8786"
     assert found["Config"]["Hostname"] == "dask-worker-0002"
     config = found["HostConfig"]
+    assert found["Config"]["StopTimeout"] == 30
     assert config["RestartPolicy"]["Name"] == "always"
     assert config["Memory"] == config["MemorySwap"] == 2**30 + 512 * 2**20
     assert config["PortBindings"]["9020/tcp"] == [{"HostIp": "10.77.0.13", "HostPort": "9020"}]
@@ -143,8 +146,45 @@ def test_logs_exec_and_restart(lab: Lab, fleet: Operator):
     }
 
 
+def test_a_container_that_is_started_anew_is_followed_on(lab: Lab, fleet: Operator):
+    with following(fleet, "-n", "1") as follower:
+        for command in ("docker restart", "docker rm -f"):
+            follower.until("it is followed", lambda line: line.startswith("dask-worker-0003 | "))
+            before = len(follower.lines)
+            lab.workers[2].run(f"{command} {UNIT}", timeout=60)
+            if "rm" in command:
+                fleet.call("up", "--yes")
+            follower.until(
+                "what it says next",
+                lambda line, before=before: (
+                    "Registered to" in line
+                    and line.startswith("dask-worker-0003 | ")
+                    and line in follower.lines[before:]
+                ),
+            )
+        said = [line for line in follower.lines if line.startswith("dask-worker-0003 | ")]
+        assert len(said) == len(set(said))
+    assert all_run(fleet.until_all_run(60))
+
+
+def test_the_console_shows_history_and_findings(lab: Lab, fleet: Operator):
+    fleet.call("doctor", "--json", status=None)
+    for what, key in (("history", "changes"), ("status", "doctor")):
+        url = f"http://10.77.0.11:8787/fleet/api/{what}"
+        said = eventually(
+            f"the console has {key}", lambda url=url, key=key: _told(url)[key], seconds=30
+        )
+        assert said
+    assert "@" in _told("http://10.77.0.11:8787/fleet/api/status")["doctor"]["who"]
+
+
+def _told(url: str) -> dict:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
 def test_the_doctor_is_content(fleet: Operator):
-    findings = json.loads(fleet.call("doctor", "--json", status=None).stdout)["findings"]
+    findings = json.loads(fleet.call("doctor", "--json").stdout)["findings"]
     assert [one for one in findings if one["severity"] == "error"] == []
 
 

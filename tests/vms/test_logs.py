@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from lab import Lab
 
-from tests.vms.operator import FLEET, WORKERS, Operator, eventually
+from tests.vms.follower import following
+from tests.vms.operator import FLEET, WORKERS, Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 UNIT = "dask-fleet.sst.dask-workers-default.service"
 
@@ -35,40 +33,6 @@ MANY = "\n".join(
         "",
     ]
 )
-
-
-class Follower:
-    """Somebody who reads `logs -f`; `lines` grows as they come."""
-
-    def __init__(self, operator: Operator, *words: str) -> None:
-        self.process = operator.begin("logs", "-f", *words)
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        self.lines.extend(line.rstrip("\n") for line in self.process.stdout)
-
-    def until(self, what: str, test: Callable[[str], object], seconds: float = 60) -> str:
-        """Return the first line that fits."""
-
-        def look() -> str | None:
-            assert self.process.poll() is None, self.lines
-            return next((line for line in self.lines if test(line)), None)
-
-        return eventually(f"{what}: {self.lines}", look, seconds)
-
-
-@contextmanager
-def following(operator: Operator, *words: str) -> Iterator[Follower]:
-    follower = Follower(operator, *words)
-    try:
-        yield follower
-    finally:
-        follower.process.send_signal(signal.SIGINT)
-        follower.process.wait(timeout=30)
-        follower._reader.join(timeout=30)
 
 
 def test_the_logs_of_the_others_are_printed_when_a_host_is_off(lab: Lab, fleet: Operator):

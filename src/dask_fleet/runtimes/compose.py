@@ -120,23 +120,41 @@ _LOG = """\
 set -eu
 how=$1 lines=$2 after=$3 label=$4
 shift 4
+if [ -n "$after" ]; then option=--since value=$after; else option=--tail value=$lines; fi
+# Prints what a unit's container says, and on standard output the time of its last line.
 show() {
   unit=$1
   shift
-  docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit" |
-  while read -r container; do
-    docker logs --timestamps "$@" "$container" 2>&1 | awk -v unit="$unit" -v after="$after" \\
-      '$1 > after { print unit " " $0; fflush() }'
+  container=$(docker ps --all --quiet --filter "label=$label" \\
+    --filter "label=dask-fleet.unit=$unit")
+  if [ -z "$container" ]; then return; fi
+  last=
+  # By the shell itself: an awk may keep lines until it has many, and does on Debian.
+  docker logs --timestamps "$@" "$option" "$value" "$container" 2>&1 | {
+    while IFS= read -r line; do
+      case ${line%% *} in
+        "$after") continue ;;
+        [0-9]*T*Z) last=${line%% *} ;;
+      esac
+      printf '%s %s\\n' "$unit" "$line" >&3
+    done
+    echo "$last"
+  }
+}
+# Docker ends with the container, which may be started again, or be replaced by another.
+follow() {
+  while :; do
+    last=$(show "$1" --follow)
+    if [ -n "$last" ]; then after=$last option=--since value=$last; fi
+    sleep 1
   done
 }
+exec 3>&1
 if [ "$how" = follow ]; then
-  if [ -n "$after" ]; then set -- --since "$after" -- "$@"; else set -- --tail "$lines" -- "$@"; fi
-  option=$1 value=$2
-  shift 3
-  for unit in "$@"; do show "$unit" --follow "$option" "$value" & done
+  for unit in "$@"; do follow "$unit" & done
   wait
 else
-  for unit in "$@"; do show "$unit" --tail "$lines"; done
+  for unit in "$@"; do show "$unit" >/dev/null; done
 fi
 """
 

@@ -1,0 +1,25 @@
+"""How much memory a unit may have, in whatever keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from dask_fleet.target import UnitTarget
+
+__all__ = ["NANNY_MEMORY", "memory_of"]
+
+NANNY_MEMORY = 512 * 2**20
+"""Bytes that a unit of workers may use beyond the limits of its workers: the launcher with the
+nannies, and the fork server. Dask restarts a worker at 95 % of its own limit; the unit's limit is
+the one that the kernel enforces when Dask is too late."""
+
+
+def memory_of(unit: UnitTarget) -> int:
+    """Return the bytes that a unit of workers may have; 0 if a worker has no limit."""
+    if unit.role != "workers":
+        return 0
+    workers = cast("Iterable[Mapping[str, object]]", unit.declared["workers"])
+    limits = [worker["memory_limit"] for worker in workers]
+    known = [limit for limit in limits if isinstance(limit, int) and limit > 0]
+    return sum(known) + NANNY_MEMORY if len(known) == len(limits) else 0
