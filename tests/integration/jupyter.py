@@ -140,3 +140,14 @@ def open_pane(tab: Tab, lab: Jupyter, url: str, plot: str, *, refused: bool = Fa
     if not refused:
         frame.wait_for_url(f"**/{wanted}")
     return Inset(frame)
+
+
+def tasks_are_drawn(pane: Inset, desk: Desk) -> None:
+    """Let the fleet compute, and see its tasks come into a pane with the task stream."""
+    pane.wait_until_drawn()
+    compute(desk)
+    eventually(
+        lambda: len(pane.data("worker_thread")["start"]) >= 50,
+        within=PATIENCE,
+        what="the tasks are drawn",
+    )

@@ -7,8 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.browser import browsing
-from tests.integration.conftest import Desk, eventually, fleet_text, free_ports, make_desk
-from tests.integration.jupyter import PATIENCE, Jupyter, compute, jupyter, open_pane, printed
+from tests.integration.conftest import Desk, fleet_text, free_ports, make_desk
+from tests.integration.jupyter import (
+    Jupyter,
+    jupyter,
+    open_pane,
+    printed,
+    tasks_are_drawn,
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +75,7 @@ def test_a_pane_of_jupyterlab_shows_the_fleet_at_work(
         tab = new_tab()
         pane = open_pane(tab, lab, typed, "Task Stream")
         assert pane.place.url == f"{typed.removesuffix('/status')}/individual-task-stream"
-        pane.wait_until_drawn()
-        compute(desk)
-        eventually(
-            lambda: len(pane.data("worker_thread")["start"]) >= 50,
-            within=PATIENCE,
-            what="the tasks are drawn",
-        )
+        tasks_are_drawn(pane, desk)
         assert pane.painted() >= 1
         tab.look(f"jupyterlab-{'straight' if way == 'straight' else 'proxy'}.png")
         assert tab.faults == []

@@ -18,7 +18,14 @@ from tests.integration.conftest import (
     make_desk,
 )
 from tests.integration.door import Knocker
-from tests.integration.jupyter import PATIENCE, Jupyter, compute, jupyter, open_pane, printed
+from tests.integration.jupyter import (
+    PATIENCE,
+    Jupyter,
+    jupyter,
+    open_pane,
+    printed,
+    tasks_are_drawn,
+)
 
 #: What docs/monitoring.md says for a door with a login.
 SETTINGS = """\
@@ -82,13 +89,7 @@ def test_a_pane_shows_the_fleet_at_work_by_the_address_of_the_door(room: Room) -
     with browsing(ignore_https_errors=True) as new_tab:
         tab = new_tab()
         pane = open_pane(tab, room.lab, url, "Task Stream")
-        pane.wait_until_drawn()
-        compute(room.desk)
-        eventually(
-            lambda: len(pane.data("worker_thread")["start"]) >= 50,
-            within=PATIENCE,
-            what="the tasks are drawn",
-        )
+        tasks_are_drawn(pane, room.desk)
         tab.look("jupyterlab-door.png")
         assert tab.faults == []
 
@@ -120,12 +121,6 @@ def test_the_proxy_of_jupyter_brings_a_token_to_a_door_with_a_login(room: Room) 
         tab = new_tab()
         pane = open_pane(tab, room.lab, f"{room.lab.url}/fleet", "Task Stream")
         assert pane.place.url == f"{room.lab.url}/fleet/individual-task-stream"
-        pane.wait_until_drawn()
-        compute(room.desk)
-        eventually(
-            lambda: len(pane.data("worker_thread")["start"]) >= 50,
-            within=PATIENCE,
-            what="the tasks are drawn",
-        )
+        tasks_are_drawn(pane, room.desk)
         tab.look("jupyterlab-door-login.png")
         assert tab.faults == []

@@ -16,7 +16,9 @@ from tests.vms.operator import Operator
 from tests.vms.secure import TLS, copied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.integration.browser import Tab
 
 CACHE = Path(__file__).parents[2] / ".cache" / "tests"
 SHIPPING = Path(__file__).parents[2] / "src" / "dask_fleet" / "wheels"
@@ -124,3 +126,10 @@ def gate(operator: Operator) -> Iterator[Gate]:
     """The fleet of the lab behind a door with https and login."""
     with gated(operator) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def new_tab(gate: Gate) -> Iterator[Callable[[], Tab]]:
+    """What opens a tab of a browser that takes the door's certificate."""
+    with gate.browsing() as new_tab:
+        yield new_tab

@@ -20,12 +20,6 @@ SEEN = f"{ACCOUNTS}/seen/dask-scheduler"
 WAYS = [(width, colours) for width in (390, 1280, 2560) for colours in ("light", "dark")]
 
 
-@pytest.fixture(scope="module")
-def new_tab(gate: Gate) -> Iterator[Callable[[], Tab]]:
-    with gate.browsing() as new_tab:
-        yield new_tab
-
-
 @pytest.fixture
 def tab(new_tab: Callable[[], Tab]) -> Iterator[Tab]:
     """A tab in which nothing may go wrong, and which asks nobody else."""

@@ -45,12 +45,6 @@ def computation(gate: Gate) -> Iterator[Computation]:
         yield one
 
 
-@pytest.fixture(scope="module")
-def new_tab(gate: Gate) -> Iterator[Callable[[], Tab]]:
-    with gate.browsing() as new_tab:
-        yield new_tab
-
-
 @pytest.fixture
 def tab(new_tab: Callable[[], Tab]) -> Iterator[Tab]:
     """A tab in which nothing may go wrong."""

@@ -32,7 +32,8 @@ async def pull(transport: Transport, image: str) -> None:
     if done.status != 0:
         said = (done.stderr or done.stdout).strip().splitlines()[-_LAST:]
         raise EnvironmentBuildError(
-            f"{transport.host}: the image {image} could not be pulled\n" + "\n".join(said),
+            f"{transport.host}: the image {image} could not be pulled: `{command}` ended with"
+            f" status {done.status}\n" + "\n".join(said),
             f"see on that host why `docker pull {image}` fails; a private registry needs"
             " `docker login` there",
         )
