@@ -17,11 +17,8 @@ from dask_fleet.fleet import Fleet
 from dask_fleet.layout import THIS_MACHINE, HostFacts
 from dask_fleet.observer import HostAccess
 from dask_fleet.places import Places
-from dask_fleet.proxy.own_nginx import OwnNginx
-from dask_fleet.runtimes.supervisor import SupervisorRuntime
 from dask_fleet.spec.default import plain_default
 from dask_fleet.spec.expand import expand_hosts
-from dask_fleet.transports.local import LocalTransport
 
 if TYPE_CHECKING:
     from dask_fleet.door import Door
@@ -139,6 +136,8 @@ def open_fleet(
         if host.transport == "ssh" and connections is not None:
             transport: Transport = connections.transport(name)
         else:
+            from dask_fleet.transports.local import LocalTransport
+
             transport = LocalTransport(name)
         door = layout.door
         hosts[name] = replace(
@@ -179,8 +178,10 @@ def _chosen(hosts: list[str], limit: tuple[str, ...]) -> frozenset[str]:
 
 def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
     if host.runtime == "supervisor" and host.transport == "local":
+        from dask_fleet.runtimes.supervisor import SupervisorRuntime
+
         runtime = SupervisorRuntime(sys.executable, this_machine.variables())
-        return HostAccess(transport, runtime, places_on(spec.name, host), OwnNginx())
+        return HostAccess(transport, runtime, places_on(spec.name, host))
     if host.runtime == "supervisor" or (host.runtime == "compose" and host.transport == "local"):
         raise FleetError(
             f"host {host.name}: transport {host.transport} with runtime {host.runtime}"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from dask_fleet.errors import FleetError
 from dask_fleet.layout import HostFacts, interface_address, lay_out
 from dask_fleet.spec.expand import expand_hosts
-from dask_fleet.target import digest_of
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
@@ -54,6 +53,8 @@ class Blueprint:
     @property
     def digest(self) -> str:
         """Digest of the spec: the same digest, the same fleet asked for."""
+        from dask_fleet.target import digest_of
+
         spec = self.spec
         text = spec.model_dump_json() if hasattr(spec, "model_dump_json") else repr(spec)
         return digest_of(text.encode())
@@ -61,6 +62,8 @@ class Blueprint:
     @property
     def release(self) -> str:
         """Digest of spec and environment."""
+        from dask_fleet.target import digest_of
+
         return digest_of(self.digest.encode(), self.environment.digest.encode())
 
     def layout(self, observed: Mapping[str, HostObserved] | None = None) -> Layout:

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dask_fleet.errors import FleetError, together
-from dask_fleet.events import Sink
-from dask_fleet.observer import Sight
 from dask_fleet.outcomes import Status, Upped
 from dask_fleet.planned import PlannedFleet
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
+    from dask_fleet.events import Sink
     from dask_fleet.observed import SchedulerObserved
+    from dask_fleet.observer import Sight
 
 __all__ = ["Fleet", "Status", "Upped"]
 
@@ -28,6 +28,7 @@ _FRESH_SECONDS = 2.0
 """A look that is older than this is made again before anything is done on its word."""
 
 
+_FOR_A_LOOK = ("observer", "look")
 _AFTER_A_LOOK = (
     *("desired", "published", "executor", "history", "inventory", "lease", "planner"),
     *("proxy.status", "refusals", "strangers", "waiting"),
@@ -35,9 +36,9 @@ _AFTER_A_LOOK = (
 """Modules that are needed when hosts have answered."""
 
 
-def _import_the_rest(first: str) -> None:
+def _import_the_rest() -> None:
     # What a look itself needs goes before: two who import at once keep each other waiting.
-    for name in (first, *_AFTER_A_LOOK):
+    for name in (*_FOR_A_LOOK, *_AFTER_A_LOOK):
         importlib.import_module(f"dask_fleet.{name}")
 
 
@@ -46,8 +47,8 @@ class Fleet(PlannedFleet):
 
     async def _first_look(self) -> Sight:
         """Look, and import meanwhile what is needed next: a command is as fast as its start."""
-        first = "transports.ssh_opening" if self.scheduler_access.remote else "observer"
-        sight, _ = await asyncio.gather(self.look(), asyncio.to_thread(_import_the_rest, first))
+        await self._begin()
+        sight, _ = await asyncio.gather(self.look(), asyncio.to_thread(_import_the_rest))
         return sight
 
     def _ask_early(self) -> asyncio.Task[SchedulerObserved | None] | None:

@@ -1,4 +1,8 @@
-"""Looks at hosts: one command on each, all at once."""
+"""Looks at hosts: one command on each, all at once.
+
+What a look is made of is imported when the first host is looked at: connections are on their way by
+then.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dask_fleet.errors import FleetError
-from dask_fleet.look import look_script, read_look
-from dask_fleet.ports import holders_script, read_holders
-from dask_fleet.proxy.own_nginx import OwnNginx
 
 if TYPE_CHECKING:
     from dask_fleet.command import Command
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from dask_fleet.transports.base import Transport
 
 __all__ = ["HostAccess", "Sight", "holders", "look", "look_command"]
+
+
+def _own_nginx() -> Proxy:
+    from dask_fleet.proxy.own_nginx import OwnNginx
+
+    return OwnNginx()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class HostAccess:
     transport: Transport
     runtime: Runtime
     places: Places
-    proxy: Proxy = field(default_factory=OwnNginx)
+    proxy: Proxy = field(default_factory=_own_nginx)
     remote: bool = False
     interfaces: bool = False
     environment: str = ""
@@ -99,6 +106,8 @@ async def look(hosts: Iterable[HostAccess], *, brief: bool = False) -> Sight:
 
 def look_command(access: HostAccess, *, brief: bool = False) -> Command:
     """Return the one command that a look is on a host; for ``brief`` see `look`."""
+    from dask_fleet.look import look_script
+
     return look_script(
         access.places,
         access.runtime,
@@ -110,6 +119,8 @@ def look_command(access: HostAccess, *, brief: bool = False) -> Command:
 
 
 async def _look(access: HostAccess, *, brief: bool) -> HostObserved | FleetError:
+    from dask_fleet.look import read_look
+
     try:
         outcome = await access.transport.run(look_command(access, brief=brief))
     except FleetError as error:
@@ -119,5 +130,7 @@ async def _look(access: HostAccess, *, brief: bool) -> HostObserved | FleetError
 
 async def holders(access: HostAccess, inodes: Iterable[int]) -> dict[int, Holder]:
     """Return which process holds each socket, by inode; without those that nobody may look at."""
+    from dask_fleet.ports import holders_script, read_holders
+
     outcome = await access.transport.run(holders_script(inodes))
     return read_holders(outcome.stdout)

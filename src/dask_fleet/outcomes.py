@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Plan
-from dask_fleet.errors import FleetError
-from dask_fleet.inventory import Row, Stranger
-from dask_fleet.observed import HostObserved
+if TYPE_CHECKING:
+    from dask_fleet.actions import Plan
+    from dask_fleet.errors import FleetError
+    from dask_fleet.inventory import Row, Stranger
+    from dask_fleet.observed import HostObserved
 
 __all__ = ["Status", "Upped"]
 
@@ -19,8 +21,8 @@ class Status:
 
     rows: tuple[Row, ...]
     answers: bool
-    hosts: Mapping[str, HostObserved] = field(default_factory=dict[str, HostObserved])
-    failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
+    hosts: Mapping[str, HostObserved] = field(default_factory=dict["str", "HostObserved"])
+    failures: Mapping[str, FleetError] = field(default_factory=dict["str", "FleetError"])
     strangers: tuple[Stranger, ...] = ()
 
 
@@ -34,4 +36,4 @@ class Upped:
     plan: Plan
     seconds: float
     declined: bool = False
-    failures: Mapping[str, FleetError] = field(default_factory=dict[str, FleetError])
+    failures: Mapping[str, FleetError] = field(default_factory=dict["str", "FleetError"])

@@ -8,18 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dask_fleet.errors import UnreachableHostError, together
-from dask_fleet.observer import HostAccess, Sight, look
-from dask_fleet.scheduler_rpc import ask
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
     from dask_fleet.blueprint import Blueprint
     from dask_fleet.environment import Environment
     from dask_fleet.observed import SchedulerObserved
+    from dask_fleet.observer import HostAccess, Sight
     from dask_fleet.outcomes import Status
     from dask_fleet.target import HostTarget
     from dask_fleet.tls.issuing import Issuer
-    from dask_fleet.transports.base import Closing
+    from dask_fleet.transports.base import Connections
 
 __all__ = ["PlannedFleet"]
 
@@ -35,7 +34,7 @@ class PlannedFleet:
         How to reach each host, the scheduler's first.
     issuer : Issuer, optional
         Has the certificates of hosts ready, if the fleet speaks TLS.
-    connections : Closing, optional
+    connections : Connections, optional
         What is given back by `close`.
     chosen : frozenset of str
         The hosts that are looked at and acted on; all if it is empty.
@@ -51,7 +50,7 @@ class PlannedFleet:
         hosts: Mapping[str, HostAccess],
         *,
         issuer: Issuer | None = None,
-        connections: Closing | None = None,
+        connections: Connections | None = None,
         chosen: frozenset[str] = frozenset(),
         limit: tuple[str, ...] = (),
         given: Callable[[], Mapping[str, Mapping[str, bytes]]] = dict,
@@ -87,7 +86,16 @@ class PlannedFleet:
     async def look(self, *, brief: bool = False) -> Sight:
         """Return what is on each host; for ``brief`` see `dask_fleet.observer.look`."""
         chosen = [access for name, access in self.hosts.items() if name in self.chosen]
+        await self._begin()
+        from dask_fleet.observer import look
+
         return await look(chosen, brief=brief)
+
+    async def _begin(self) -> None:
+        """Send for the hosts that will be looked at: what comes next takes them a while."""
+        if self._connections is not None:
+            remote = [name for name in self.hosts if self.hosts[name].remote]
+            await self._connections.begin([name for name in remote if name in self.chosen])
 
     async def cluster(self) -> SchedulerObserved | None:
         """Return what the scheduler says, or ``None`` if it does not answer.
@@ -97,6 +105,8 @@ class PlannedFleet:
         UnreachableHostError
             Its host does not answer either.
         """
+        from dask_fleet.scheduler_rpc import ask
+
         return await ask(self.scheduler_access.transport, self.layout.scheduler)
 
     def targets(self, sight: Sight) -> tuple[HostTarget, ...]:

@@ -12,10 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from dask_fleet.observed import RegisteredWorker, SchedulerObserved
-
 if TYPE_CHECKING:
     from dask_fleet.layout import Scheduler
+    from dask_fleet.observed import RegisteredWorker, SchedulerObserved
     from dask_fleet.transports.base import Transport
 
 __all__ = ["ask", "read_identity"]
@@ -62,6 +61,8 @@ def _get(address: str, port: int, path: str) -> bytes | None:
 
 def read_identity(identity: Mapping[str, Any]) -> SchedulerObserved:
     """Return ``Scheduler.identity()`` of distributed as values."""
+    from dask_fleet.observed import SchedulerObserved
+
     workers = [_worker(address, worker) for address, worker in identity["workers"].items()]
     return SchedulerObserved(
         address=identity["address"],
@@ -71,6 +72,8 @@ def read_identity(identity: Mapping[str, Any]) -> SchedulerObserved:
 
 
 def _worker(address: str, worker: Mapping[str, Any]) -> RegisteredWorker:
+    from dask_fleet.observed import RegisteredWorker
+
     metrics: dict[str, Any] = worker.get("metrics") or {}
     counts: dict[str, Any] = metrics.get("task_counts") or {}
     spilled: dict[str, Any] = metrics.get("spilled_bytes") or {}

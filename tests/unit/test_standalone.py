@@ -48,3 +48,21 @@ def test_nothing_heavy_is_imported_on_the_way_to_a_no_op(module: str):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_has_at_most_400_lines(path: Path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_asyncssh_is_imported_from_one_place():
+    importing = [name_of(path) for path in MODULES if "asyncssh" in imported(path)]
+    assert importing == ["transports/ssh_library.py"]
+
+
+def test_the_import_of_asyncssh_starts_no_compiler():
+    code = """\
+import os, sys
+path, started = os.environ["PATH"], []
+sys.addaudithook(lambda event, args: event == "subprocess.Popen" and started.append(args[0]))
+import dask_fleet.transports.ssh_library
+print({os.path.basename(os.fsdecode(one)) for one in started} - {"ldconfig"} - {"ld"})
+print(os.environ["PATH"] == path)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\nTrue\n"

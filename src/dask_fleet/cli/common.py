@@ -38,6 +38,9 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_WITHOUT_CYCLES = 1.0
+"""Seconds for which a command runs without looking for objects that hold each other."""
+
 INTERRUPTED = 130
 """128 and the number of SIGINT, as shells have it."""
 
@@ -108,13 +111,14 @@ def run(fleet: Fleet, work: Coroutine[Any, Any, R]) -> R:
     import asyncio
 
     async def whole() -> R:
+        # Most commands have ended by then, and need not look for cycles.
+        asyncio.get_running_loop().call_later(_WITHOUT_CYCLES, gc.enable)
         try:
             return await work
         finally:
             await fleet.close()
 
     gc.freeze()  # what has been imported stays
-    gc.enable()
     return asyncio.run(whole())
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dask_fleet.cli.render import console, on_terminal
-from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Event, Note, Registered
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from dask_fleet.events import Event
 
 __all__ = ["Progress"]
 
@@ -67,6 +68,9 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
+        # Most commands find nothing to do, and nothing happens.
+        from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Note, Registered
+
         if self._quiet:
             return
         match event:

@@ -18,6 +18,7 @@ from typing import Any, cast
 from dask_fleet.command import UNBOUNDED, Command, script
 from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitState
 from dask_fleet.places import Places
+from dask_fleet.runtimes.systemd_scripts import END, LOG, PREPARE, UPDATE
 from dask_fleet.runtimes.systemd_service import STOP_SECONDS, service_file
 from dask_fleet.target import ManagedFile, UnitTarget
 
@@ -43,100 +44,6 @@ _PROPERTIES = (
 
 _FILE = re.compile(r"([0-9a-f]{64}) [ *](/.*)")
 """A line of sha256sum."""
-
-# The one bad name in a list of units must not keep `systemctl` from the others.
-_UPDATE = """\
-set -eu
-directory=$1
-shift
-there= gone=
-for unit in "$@"; do
-  if [ -f "$directory/$unit" ]; then there="$there $unit"; else gone="$gone $unit"; fi
-done
-# Enabling makes links, and one reload is for all of it. A unit that systemd has never read is read
-# when it starts, so its processes need not wait for that.
-if [ -n "$there" ]; then systemctl --quiet --no-reload enable $there; fi
-known=$(systemctl list-units --all --full --plain --no-legend "$@")
-if [ -n "$known$gone" ]; then systemctl daemon-reload; fi
-if [ -n "$gone" ]; then
-  # Before they stop: when this is killed in between, a unit that runs is seen, a link is not.
-  for unit in $gone; do rm -f "$directory"/*.wants/"$unit"; done
-  systemctl stop $gone || :
-  for unit in $gone; do systemctl reset-failed "$unit" 2>/dev/null || :; done
-  systemctl daemon-reload
-fi
-if [ -n "$there" ]; then
-  systemctl reset-failed $there 2>/dev/null || :
-  systemctl restart $there
-fi
-# The links too have to be read before a target wants these units. That takes systemd longer than
-# all of the above, so it is told to do it when their processes are up; a boot does it anyway.
-if [ -z "$known$gone" ]; then
-  systemd-run --quiet --collect --on-active=15 --description="read the units of dask-fleet" \
-    systemctl daemon-reload || systemctl daemon-reload
-fi
-"""
-
-# The journal's place comes first, so that nothing is lost between what was there and what is new.
-_LOG = """\
-set -eu
-how=$1 lines=$2 after=$3
-shift 3
-show() {
-  journalctl --quiet --no-pager --all --output=json \\
-    --output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT "$@"
-}
-if [ "$how" = follow ] && [ -z "$after" ]; then
-  after=$(show --lines=1 | sed -n 's/.*"__CURSOR" *: *"\\([^"]*\\)".*/\\1/p')
-  at=last
-fi
-if [ "$how" = print ] || [ "${at-}" = last ]; then
-  for unit in "$@"; do show --lines="$lines" "$unit"; done
-fi
-if [ "$how" = follow ]; then
-  if [ -n "$after" ]; then
-    printf '{"__CURSOR": "%s"}\\n' "$after"
-    set -- --no-tail --after-cursor="$after" "$@"
-  fi
-  show --follow "$@"
-fi
-"""
-
-_END = """\
-set -eu
-directory=$1 prefix=$2
-units=$(systemctl list-units --all --plain --no-legend --full "$prefix*.service" |
-  sed 's/^[^a-zA-Z0-9]*//; s/ .*//')
-if [ -n "$units" ]; then systemctl stop $units; fi
-rm -f "$directory"/*.wants/"$prefix"*.service
-rm -rf "$directory/$prefix"*.service "$directory/$prefix"*.service.d
-systemctl daemon-reload
-for unit in $units; do systemctl reset-failed "$unit" 2>/dev/null || :; done
-"""
-
-# A user that is there already, say from a directory service, is taken as it is.
-_PREPARE = """\
-set -eu
-user=$1 fleets=$2 environments=$3 state=$4 deployed=$5
-shift 5
-if ! getent passwd "$user" >/dev/null; then
-  useradd --system --user-group --no-create-home --home-dir "$state" \\
-    --shell /usr/sbin/nologin "$user"
-fi
-group=$(id -gn "$user")
-umask 022
-mkdir -p "$fleets" "$environments"
-# Whatever came before, such as a journal, may have made them for root alone.
-chmod 755 "${fleets%/*}" "$fleets" "$environments"
-mkdir -p "$state" "$deployed"
-chown "root:$group" "$state" "$deployed"
-chmod 750 "$state" "$deployed"
-for place in "$@"; do
-  mkdir -p "$place"
-  chown "$user:$group" "$place"
-  chmod 750 "$place"
-done
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +141,7 @@ class SystemdRuntime:
         parent = places.fleets.rpartition("/")[0]
         made = " ".join(map(shlex.quote, (places.run, places.work, parent, places.fleets)))
         # Few programs: to start one takes a host longer than what it has to do. Systemd is asked
-        # for the units that it knows and for those with a file, which it may never have read.
+        # for the units that it knows, and then for those with a file that it has never read.
         return f"""\
 set --
 for path in {directory}/{prefix}*.service {directory}/{prefix}*.service.d/*; do
@@ -253,11 +160,16 @@ case $seen in
 esac
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
   echo "systemd 1"
-  set -- {prefix}'*.service'
+  known=$(systemctl show --property={properties} {prefix}'*.service')
+  echo "$known"
+  set --
   for path in {directory}/{prefix}*.service; do
-    if [ -f "$path" ] || [ -L "$path" ]; then set -- "$@" "${{path##*/}}"; fi
+    if [ -f "$path" ] || [ -L "$path" ]; then
+      case $known in *"Id=${{path##*/}}
+"*) ;; *) set -- "$@" "${{path##*/}}" ;; esac
+    fi
   done
-  systemctl show --property={properties} "$@"
+  if [ $# -gt 0 ]; then systemctl show --property={properties} "$@"; fi
 fi
 """
 
@@ -307,7 +219,7 @@ fi
     def prepare(self, places: Places) -> Command:
         """Return the command that makes the system user and the directories of the fleet."""
         words = (self.user, places.fleets, places.environments, places.state, places.deployed)
-        return script(_PREPARE, *words, places.run, places.work)
+        return script(PREPARE, *words, places.run, places.work)
 
     def begin(self, places: Places) -> Command:
         """Return nothing to do: systemd runs, or the host is refused."""
@@ -316,7 +228,7 @@ fi
     def end(self, places: Places) -> Command:
         """Return the command that stops every unit of the fleet and removes its service file."""
         del places
-        return script(_END, _DIRECTORY, self._prefix, timeout=STOP_SECONDS + 40)
+        return script(END, _DIRECTORY, self._prefix, timeout=STOP_SECONDS + 40)
 
     def update(self, places: Places, units: Sequence[str]) -> Command:
         """Return the command that takes over definitions, enables units and restarts them.
@@ -324,7 +236,7 @@ fi
         Units whose file is gone are stopped and forgotten.
         """
         del places
-        return script(_UPDATE, _DIRECTORY, *map(self.service, units), timeout=STOP_SECONDS + 60)
+        return script(UPDATE, _DIRECTORY, *map(self.service, units), timeout=STOP_SECONDS + 60)
 
     def restart(self, places: Places, units: Sequence[str]) -> Command:
         """Return ``systemctl restart`` for these units."""
@@ -343,7 +255,7 @@ fi
         del places
         how = "follow" if follow else "print"
         patterns = (f"--unit={self.service(unit)}" for unit in units)
-        command = script(_LOG, how, str(lines), after, *patterns)
+        command = script(LOG, how, str(lines), after, *patterns)
         return replace(command, timeout=UNBOUNDED if follow else 60.0, title=f"{how} the log")
 
     def read_log(self, line: str) -> LogLine:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from dask_fleet.command import Command, Outcome
 
-__all__ = ["Closing", "Transport"]
+__all__ = ["Connections", "Transport"]
 
 
-class Closing(Protocol):
-    """What has something to give back."""
+class Connections(Protocol):
+    """The connections that all transports of one command share."""
+
+    async def begin(self, hosts: Iterable[str]) -> None:
+        """Begin to open those to some hosts; whoever needs one waits for it, or learns why not."""
+        ...
 
     async def close(self) -> None:
         """Give it back."""

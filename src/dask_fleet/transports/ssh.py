@@ -18,9 +18,8 @@ from dask_fleet.transports.ssh_connections import Pool
 from dask_fleet.transports.ssh_wrapping import kill_line, wrap
 
 if TYPE_CHECKING:
-    import asyncssh
-
     from dask_fleet.ssh_host import SshHost
+    from dask_fleet.transports.ssh_library import asyncssh
     from dask_fleet.transports.ssh_session import Session
 
 __all__ = ["SshConnections", "SshTransport"]
@@ -160,8 +159,7 @@ class SshTransport:
         self, command: Command, *, merged: bool
     ) -> tuple[Session, asyncssh.SSHClientConnection]:
         """Open a channel and start the command; tries again only where nothing was started."""
-        import asyncssh
-
+        from dask_fleet.transports.ssh_library import asyncssh
         from dask_fleet.transports.ssh_session import Session, new_mark
 
         mark = new_mark()
@@ -204,8 +202,7 @@ class SshTransport:
                 await asyncio.shield(ending)
 
     async def _kill(self, session: Session, connection: asyncssh.SSHClientConnection) -> None:
-        import asyncssh
-
+        from dask_fleet.transports.ssh_library import asyncssh
         from dask_fleet.transports.ssh_session import Session as Killer
 
         try:

@@ -6,7 +6,7 @@ asyncssh is imported when the first connection is opened: a fleet on this machin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,14 @@ from dask_fleet.errors import UnreachableHostError
 from dask_fleet.ssh_host import SshHost, parse_jump
 
 if TYPE_CHECKING:
-    import asyncssh
-
     from dask_fleet.transports.ssh_keys import HostKeys
+    from dask_fleet.transports.ssh_library import asyncssh
     from dask_fleet.transports.ssh_settings import Settings
 
 __all__ = ["Pool"]
+
+_HEAD_START = 0.02
+"""Seconds that the first words to hosts are given, before the caller takes the processor again."""
 
 _PATIENCE = 10.0
 """Seconds that the closing of all connections may take."""
@@ -59,7 +61,16 @@ class Pool:
         self._timeout = connect_timeout
         self._limit = asyncio.Semaphore(limit)
         self._opening: dict[str, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+        self._unasked: set[str] = set()
         self._keys: dict[tuple[tuple[str, ...], tuple[str, ...]], HostKeys] = {}
+
+    async def begin(self, hosts: Iterable[str]) -> None:
+        """Begin to open connections; whoever asks for one then waits for it, or learns why not."""
+        new = [name for name in hosts if name not in self._opening]
+        self._unasked.update(new)
+        tasks = [self._begin(name, self._hosts[name], None, "") for name in new]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_HEAD_START)
 
     async def connection(self, name: str) -> asyncssh.SSHClientConnection:
         """Return the open connection to a host.
@@ -75,6 +86,7 @@ class Pool:
         """Close every connection, those that others go through last."""
         opening = list(self._opening.values())
         self._opening.clear()
+        self._unasked.clear()
         for task in opening:
             task.cancel()
         ended = await asyncio.gather(*opening, return_exceptions=True)
@@ -92,18 +104,31 @@ class Pool:
     ) -> asyncssh.SSHClientConnection:
         key = host.name if through is None else f"{host.name} through {id(through)}"
         task = self._opening.get(key)
-        if task is None or (task.done() and not _is_open(task)):
-            self._check_circle(host)
-            task = asyncio.ensure_future(self._open(host, through, previous))
-            self._opening.pop(key, None)
-            self._opening[key] = task
+        # What was begun for the first who asks is not tried twice for it.
+        begun = key in self._unasked
+        self._unasked.discard(key)
+        if task is None or (task.done() and not begun and not _is_open(task)):
+            task = self._begin(key, host, through, previous)
         return await asyncio.shield(task)
+
+    def _begin(
+        self,
+        key: str,
+        host: SshHost,
+        through: asyncssh.SSHClientConnection | None,
+        previous: str,
+    ) -> asyncio.Task[asyncssh.SSHClientConnection]:
+        task = asyncio.ensure_future(self._open(host, through, previous))
+        self._opening.pop(key, None)
+        self._opening[key] = task
+        return task
 
     async def _open(
         self, host: SshHost, through: asyncssh.SSHClientConnection | None, previous: str
     ) -> asyncssh.SSHClientConnection:
         from dask_fleet.transports.ssh_opening import open_connection
 
+        self._check_circle(host)
         settings = self._settings(host)
         if through is not None:
             settings = replace(settings, jump=previous)

@@ -7,9 +7,8 @@ import errno
 import socket
 from typing import TYPE_CHECKING
 
-import asyncssh
-
 from dask_fleet.errors import UnreachableHostError
+from dask_fleet.transports.ssh_library import asyncssh
 
 if TYPE_CHECKING:
     from dask_fleet.transports.ssh_settings import Settings

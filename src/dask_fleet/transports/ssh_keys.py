@@ -11,9 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import asyncssh
-
 from dask_fleet.errors import UnreachableHostError
+from dask_fleet.transports.ssh_library import asyncssh
 
 __all__ = ["HostKeys", "Verifier", "label"]
 

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import asyncssh
-
 from dask_fleet.errors import UnreachableHostError
 from dask_fleet.transports.ssh_errors import is_transient, unreachable
 from dask_fleet.transports.ssh_keys import HostKeys, Verifier
+from dask_fleet.transports.ssh_library import asyncssh
 from dask_fleet.transports.ssh_settings import Settings
 
 __all__ = ["KEEPALIVE_COUNT", "KEEPALIVE_SECONDS", "open_connection"]

@@ -7,8 +7,7 @@ import secrets
 import signal
 from typing import Any
 
-import asyncssh
-
+from dask_fleet.transports.ssh_library import asyncssh
 from dask_fleet.transports.ssh_wrapping import Begun, begun
 
 __all__ = ["Session", "new_mark"]

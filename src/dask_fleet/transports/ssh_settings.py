@@ -14,9 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import asyncssh
-
 from dask_fleet.errors import UnreachableHostError
+from dask_fleet.transports.ssh_library import asyncssh
 
 if TYPE_CHECKING:
     from dask_fleet.ssh_host import SshHost
