@@ -18,6 +18,7 @@ __all__ = [
     "PrepareHost",
     "RemoveDoor",
     "RemoveFleet",
+    "Replaced",
     "RestartUnits",
     "StartRuntime",
     "StopProcesses",
@@ -206,6 +207,14 @@ Action = (
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """Workers that run on a host and would be stopped on purpose, to be drained before."""
+
+    host: str
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What would change and the actions that do it.
 
@@ -216,10 +225,16 @@ class Plan:
     phases : tuple of tuple of Action
         All actions of a phase may run at once on different hosts; on one host they run in order.
         A phase begins when the one before has ended.
+    replaced : tuple of Replaced
+        Hosts whose workers run and would be stopped, in their order.
+    interrupts : bool
+        Whether a scheduler that runs would be stopped, and with it the work of all its clients.
     """
 
     changes: tuple[Change, ...] = ()
     phases: tuple[tuple[Action, ...], ...] = ()
+    replaced: tuple[Replaced, ...] = ()
+    interrupts: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:

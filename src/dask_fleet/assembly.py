@@ -97,6 +97,7 @@ def open_fleet(
     limit: Iterable[str] = (),
     accept_new: bool = False,
     new_authority: bool = False,
+    keep_scheduler: bool = False,
 ) -> Fleet:
     """Return the fleet that a file declares, with a way to each of its hosts.
 
@@ -113,6 +114,8 @@ def open_fleet(
         Whether the key of a host that was never reached before is accepted and remembered.
     new_authority : bool
         Whether an `up` puts a new certificate authority into the place of the one that is there.
+    keep_scheduler : bool
+        Whether the scheduler's host is left out, so that its clients lose nothing.
 
     Raises
     ------
@@ -120,12 +123,15 @@ def open_fleet(
         With every problem of the file.
     FleetError
         A host needs a transport or a runtime that this version does not have, nothing fits
-        ``limit``, or a new authority is asked for where there can be none.
+        ``limit``, nothing is left beside the scheduler's host, or a new authority is asked for
+        where there can be none.
     """
     words = tuple(limit)
     blueprint = _blueprint(path, environ)
     layout = blueprint.layout()
     names = dict.fromkeys([layout.scheduler.host, *layout.hosts])
+    if keep_scheduler:
+        words = _beside(layout.scheduler.host, list(names), words)
     connections = _connections(blueprint, layout, accept_new=accept_new)
     hosts: dict[str, HostAccess] = {}
     on_interfaces = {
@@ -174,6 +180,19 @@ def _chosen(hosts: list[str], limit: tuple[str, ...]) -> frozenset[str]:
     from dask_fleet.selection import select
 
     return frozenset(select(hosts, limit))
+
+
+def _beside(keeper: str, hosts: list[str], limit: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what chooses all chosen hosts but the scheduler's."""
+    from dask_fleet.spec.ranges import fold
+
+    chosen = _chosen(hosts, limit) or frozenset(hosts)
+    others = [name for name in hosts if name in chosen and name != keeper]
+    if not others:
+        raise FleetError(
+            f"only {keeper} is meant, which has the scheduler", "leave --keep-scheduler away"
+        )
+    return tuple(fold(others))
 
 
 def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Action, Change, Plan, Verb
+from dask_fleet.actions import Action, Change, Plan, Replaced, Verb
 
 if TYPE_CHECKING:
     from dask_fleet.places import Places
@@ -17,7 +17,11 @@ __all__ = ["Draft", "join", "paths_of", "short"]
 
 @dataclass(slots=True)
 class Draft:
-    """What becomes of one host: lines for people, and actions by phase."""
+    """What becomes of one host: lines for people, and actions by phase.
+
+    ``stopped`` has the workers that run and are stopped; ``interrupts`` says the same of a
+    scheduler.
+    """
 
     host: str
     first: bool = False
@@ -25,6 +29,8 @@ class Draft:
     prepare: list[Action] = field(default_factory=list[Action])
     stop: list[Action] = field(default_factory=list[Action])
     run: list[Action] = field(default_factory=list[Action])
+    stopped: list[str] = field(default_factory=list[str])
+    interrupts: bool = False
 
     def say(self, verb: Verb, subject: str, reason: str, detail: str = "") -> None:
         """Add a line for people."""
@@ -43,6 +49,10 @@ def join(drafts: Iterable[Draft]) -> Plan:
     return Plan(
         changes=tuple(change for draft in every for change in draft.changes),
         phases=tuple(phase for phase in phases if phase),
+        replaced=tuple(
+            Replaced(draft.host, tuple(draft.stopped)) for draft in every if draft.stopped
+        ),
+        interrupts=any(draft.interrupts for draft in every),
     )
 
 

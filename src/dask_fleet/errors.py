@@ -14,6 +14,7 @@ __all__ = [
     "EXIT_USAGE",
     "CommandFailedError",
     "DeadlineError",
+    "DrainError",
     "EnvironmentBuildError",
     "FindingsError",
     "FleetError",
@@ -21,6 +22,7 @@ __all__ = [
     "LeaseHeldError",
     "PortHeldError",
     "Problem",
+    "RolloutError",
     "SeveralErrors",
     "SpecError",
     "UnreachableHostError",
@@ -162,6 +164,30 @@ class FindingsError(FleetError):
     exit_code = 11
 
 
+class DrainError(FleetError):
+    """Workers could not be drained in time, and go on as before."""
+
+    exit_code = 12
+
+
+class RolloutError(FleetError):
+    """An update that goes host by host has stopped; its exit code is that of its cause.
+
+    Parameters
+    ----------
+    cause : FleetError
+        Why it has stopped.
+    left : str
+        Which hosts it has not come to, in words.
+    """
+
+    def __init__(self, cause: FleetError, left: str) -> None:
+        self.cause = cause
+        self.exit_code = cause.exit_code
+        message = f"{cause.message}\n{left}" if left else cause.message
+        super().__init__(message, cause.remedy)
+
+
 class SeveralErrors(FleetError):  # noqa: N818 - a collection of errors, not an error of its own
     """Failures of several hosts; every one is reported, none hides another."""
 
@@ -191,6 +217,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (CommandFailedError.exit_code, "a command on a host failed"),
     (JobError.exit_code, "a job that was run on the fleet failed"),
     (FindingsError.exit_code, "`doctor` has found an error"),
+    (DrainError.exit_code, "workers could not be drained in time; they go on as before"),
     (EXIT_USAGE, "wrong option or argument"),
     (130, "interrupted; run `up` or `down` to go on"),
 )

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dask_fleet.batches import Pace
 from dask_fleet.errors import FleetError, together
 from dask_fleet.outcomes import Status, Upped
 from dask_fleet.planned import PlannedFleet
@@ -31,7 +32,7 @@ _FRESH_SECONDS = 2.0
 _FOR_A_LOOK = ("observer", "look")
 _AFTER_A_LOOK = (
     *("desired", "published", "executor", "history", "inventory", "lease", "planner"),
-    *("proxy.status", "refusals", "strangers", "waiting"),
+    *("proxy.status", "refusals", "rollout", "strangers", "waiting"),
 )
 """Modules that are needed when hosts have answered."""
 
@@ -64,11 +65,13 @@ class Fleet(PlannedFleet):
         sink: Sink,
         timeout: float,
         break_lease: bool = False,
+        pace: Pace | None = None,
     ) -> Upped:
         """Bring the fleet up as declared and wait until the scheduler lists every worker.
 
-        A host that cannot be reached, fails, or has a port that somebody else holds is left out;
-        the others are brought up, and the failures are in what is returned.
+        Workers that run and have to be replaced are drained first, host by host. A host that
+        cannot be reached, fails, or has a port that somebody else holds is left out; the others
+        are brought up, and the failures are in what is returned.
 
         Parameters
         ----------
@@ -80,11 +83,15 @@ class Fleet(PlannedFleet):
             Seconds for all workers to be registered, counted from the last action.
         break_lease : bool
             Whether to take the lease from another operator.
+        pace : Pace, optional
+            How many hosts at once have their workers replaced, and how long a drain may take.
 
         Raises
         ------
         UnreachableHostError, PortHeldError
             The scheduler's host cannot be reached, or others hold its ports.
+        RolloutError
+            Workers could not be drained, or were not back in time; hosts after them are as before.
         LeaseHeldError, EnvironmentBuildError, CommandFailedError, DeadlineError
         """
         began = time.monotonic()
@@ -121,9 +128,16 @@ class Fleet(PlannedFleet):
                 failed_in.update(failed)
                 if self._issuer:
                     self._issuer.keep(sight.hosts, self.hosts)
-                from dask_fleet import executor
+                from dask_fleet.rollout import roll_out
 
-                failed_in.update(await executor.apply(plan, self.hosts, sink))
+                await roll_out(
+                    self,
+                    plan,
+                    sink,
+                    pace=pace or Pace(),
+                    timeout=timeout,
+                    failed=failed_in,
+                )
                 if self.layout.scheduler.host in failed_in:
                     raise together(failed_in.values())
                 expected = self._expected(failed_in)
@@ -186,11 +200,12 @@ class Fleet(PlannedFleet):
         sink: Sink,
         timeout: float,
         rolling: bool = False,
+        pace: Pace | None = None,
     ) -> Upped:
         """Restart the units that hold these processes; all of them if none is named.
 
-        ``rolling`` restarts units of workers only, one host after another, each when the workers
-        of the one before are registered again. It ends with the first host that fails.
+        ``rolling`` restarts units of workers only, one host after another: its workers are drained,
+        restarted, and registered again before the next. It ends with the first host that fails.
 
         Raises
         ------
@@ -203,22 +218,27 @@ class Fleet(PlannedFleet):
         self.check_names(names)
         sight = await self.look()
         self._need(sight)
-        from dask_fleet import executor, restarting
+        from dask_fleet import restarting
+        from dask_fleet.rollout import roll_out
         from dask_fleet.waiting import until_registered
 
         targets = await self._targets_of_ours(sight)
-        plan, steps = restarting.restart_steps(targets, sight.hosts, names, rolling=rolling)
+        plan = restarting.plan_of_restart(targets, sight.hosts, names, rolling=rolling)
+        every = Pace(batch=None)
         if not confirm(plan):
             return Upped(plan, time.monotonic() - began, declined=True)
         async with self._lease("restart"), self._recorded("restart", plan) as failed:
             failed.update(sight.failures)
-            for step, hosts in steps:
-                fresh = await executor.apply(step, self.hosts, sink)
-                expected = self._expected({**failed, **fresh}) & hosts
-                fresh |= await until_registered(self, sink, timeout, expected)
-                failed.update(fresh)
-                if fresh:
-                    break
+            await roll_out(
+                self,
+                plan,
+                sink,
+                pace=(pace or Pace()) if rolling else every,
+                timeout=timeout,
+                failed=failed,
+            )
+            expected = self._expected(failed) & frozenset(plan.hosts)
+            failed.update(await until_registered(self, sink, timeout, expected))
         return Upped(plan, time.monotonic() - began, failures=failed)
 
     def _lease(

@@ -329,6 +329,7 @@ def _record(entry: Mapping[str, Any], after: str, facts: Mapping[str, str]) -> P
         versions={str(key): str(value) for key, value in entry.get("versions", {}).items()},
         alive=alive,
         memory=pages * int(facts.get("page", 0)) if alive else 0,
+        interpreter=str(entry.get("python", "")),
     )
 
 

@@ -44,6 +44,7 @@ class ProcessRecord:
     """What a process of the fleet wrote about itself, and whether it is still alive.
 
     ``started`` is in seconds since the epoch; ``memory`` is its resident size in bytes.
+    ``interpreter`` is the path of its Python, in a container the one there.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ProcessRecord:
     versions: Mapping[str, str]
     alive: bool
     memory: int = 0
+    interpreter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from dask_fleet.actions import (
 from dask_fleet.desired import CONSOLE
 from dask_fleet.drafting import Draft, join, paths_of, short
 from dask_fleet.places import TLS
-from dask_fleet.planning_units import begin, orphans_of, update
+from dask_fleet.planning_units import begin, orphans_of, stop, update
 from dask_fleet.proxy.planning import DOOR, door_changes
 from dask_fleet.published import INVENTORY
 from dask_fleet.spec.expand import SCHEDULER_NAME
@@ -168,6 +168,7 @@ def plan_restart(
                 draft.say("restart", unit.name, f"asked for {', '.join(asked) or 'all'}{with_it}")
                 units.append(unit.name)
         if units:
+            stop(draft, observed[target.host], units)
             draft.run.append(RestartUnits(target.host, tuple(units)))
         drafts.append(draft)
     return join(drafts)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.target import HostTarget, ManagedFile, UnitTarget
 
-__all__ = ["begin", "orphans_of", "update"]
+__all__ = ["begin", "orphans_of", "stop", "update"]
 
 
 def begin(
@@ -31,6 +31,7 @@ def begin(
         draft.say("restart", runtime.name, f"pid {seen.runtime.pid} does not answer on its socket")
     orphans = orphans_of(seen)
     if runs:
+        stop(draft, seen, seen.runtime.units)
         draft.stop.append(StopRuntime(target.host, runtime.shown))
     elif orphans:
         draft.stop.append(StopProcesses(target.host, orphans))
@@ -91,8 +92,21 @@ def update(
             )
             names.append(unit.name)
     names.extend(_say_gone(draft, target, seen.runtime.units))
+    stop(draft, seen, names)
     if names:
         draft.run.append(UpdateUnits(target.host, tuple(names)))
+
+
+def stop(draft: Draft, seen: HostObserved, units: Iterable[str]) -> None:
+    """Note which workers run in units that are stopped, and whether a scheduler does."""
+    stopped = frozenset(units)
+    for record in seen.records.values():
+        if not record.alive or record.unit not in stopped:
+            continue
+        if record.role == "scheduler":
+            draft.interrupts = True
+        elif record.name != record.unit:
+            draft.stopped.append(record.name)
 
 
 def _say_gone(draft: Draft, target: HostTarget, there: Iterable[str]) -> list[str]:

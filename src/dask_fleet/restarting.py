@@ -1,33 +1,30 @@
-"""What restarts, and in which steps."""
+"""What restarts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import Plan
 from dask_fleet.errors import FleetError
 from dask_fleet.planner import plan_restart
 
 if TYPE_CHECKING:
+    from dask_fleet.actions import Plan
     from dask_fleet.layout import Layout
     from dask_fleet.observed import HostObserved
     from dask_fleet.target import HostTarget
 
-__all__ = ["check_names", "restart_steps"]
-
-Step = tuple[Plan, frozenset[str]]
-"""What is done at once, and the hosts whose workers have to be registered before the next."""
+__all__ = ["check_names", "plan_of_restart"]
 
 
-def restart_steps(
+def plan_of_restart(
     targets: Iterable[HostTarget],
     observed: Mapping[str, HostObserved],
     names: frozenset[str],
     *,
     rolling: bool,
-) -> tuple[Plan, tuple[Step, ...]]:
-    """Return the plan of a restart and its steps.
+) -> Plan:
+    """Return the plan of a restart.
 
     Parameters
     ----------
@@ -62,14 +59,7 @@ def restart_steps(
     plan = plan_restart(every, observed, asked)
     if plan.empty:
         raise FleetError("nothing to restart: the fleet is not up", "dask fleet up")
-    if not rolling:
-        return plan, ((plan, frozenset(target.host for target in every)),)
-    single_hosts = (plan_restart([target], observed, asked) for target in every)
-    return plan, tuple(
-        (step, frozenset(change.host for change in step.changes))
-        for step in single_hosts
-        if not step.empty
-    )
+    return plan
 
 
 def check_names(layout: Layout, names: Iterable[str]) -> None:

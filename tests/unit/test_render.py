@@ -107,7 +107,8 @@ def test_a_plan_in_a_pipe(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_plan_for_programs():
-    assert plan_value("sst", Plan()) == {"fleet": "sst", "empty": True, "changes": []}
+    nothing = {"changes": [], "replaced": [], "interrupts": False}
+    assert plan_value("sst", Plan()) == {"fleet": "sst", "empty": True, **nothing}
     value = plan_value("sst", PLAN)
     assert not value["empty"]
     assert value["changes"][0] == {

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from dask_fleet.batches import steps
 from dask_fleet.checks.certificates import certificate_findings
 from dask_fleet.desired import host_target
 from dask_fleet.errors import FleetError
 from dask_fleet.observed import HostObserved, RuntimeObserved, UnitObserved
 from dask_fleet.planner import plan_up
-from dask_fleet.restarting import restart_steps
+from dask_fleet.restarting import plan_of_restart
 from dask_fleet.target import HostTarget
 from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE, host_names
@@ -29,6 +30,7 @@ from tests.unit.simulator import (
     layout_of,
     target_of,
 )
+from tests.unit.test_checks import record
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=timezone.utc)
 LAYOUT = layout_of(SPEC + "tls: true\n")
@@ -158,31 +160,40 @@ UP = {
         runtime=RuntimeObserved(
             units={unit.name: UnitObserved(unit.name, "running") for unit in target.units}
         ),
+        records={
+            name: replace(record(name), unit=unit.name, role=unit.role)
+            for unit in target.units
+            for name in (unit.name, *unit.processes)
+        },
     )
     for target in TWO_HOSTS
 }
 
 
 def test_a_rolling_restart_has_one_step_for_each_host_and_spares_the_scheduler():
-    plan, steps = restart_steps(TWO_HOSTS, UP, frozenset(), rolling=True)
-    assert [hosts for _, hosts in steps] == [{"vm-1"}, {"vm-2"}]
+    plan = plan_of_restart(TWO_HOSTS, UP, frozenset(), rolling=True)
     assert {change.subject for change in plan.changes} == {"dask-workers-default"}
-    assert [change for step, _ in steps for change in step.changes] == list(plan.changes)
+    assert not plan.interrupts
+    assert [step.hosts for step in steps(plan, 1)] == [{"vm-1"}, {"vm-2"}]
+    assert [one.host for one in plan.replaced] == ["vm-1", "vm-2"]
 
 
 def test_a_restart_that_does_not_roll_is_one_step():
-    plan, steps = restart_steps(TWO_HOSTS, UP, frozenset(), rolling=False)
-    assert steps == ((plan, frozenset({"vm-1", "vm-2"})),)
+    plan = plan_of_restart(TWO_HOSTS, UP, frozenset(), rolling=False)
+    (step,) = steps(plan, None)
+    assert step.plan == plan
+    assert step.hosts == {"vm-1", "vm-2"}
+    assert plan.interrupts
     assert {change.subject for change in plan.changes} == {"dask-scheduler", "dask-workers-default"}
 
 
 def test_the_scheduler_cannot_restart_rolling():
     with pytest.raises(FleetError, match="one scheduler"):
-        restart_steps(TWO_HOSTS, UP, frozenset({"dask-scheduler"}), rolling=True)
+        plan_of_restart(TWO_HOSTS, UP, frozenset({"dask-scheduler"}), rolling=True)
 
 
 @pytest.mark.parametrize("rolling", [True, False])
 def test_nothing_runs(rolling: bool):
     bare = {target.host: seen(b"", 0, target.host) for target in TWO_HOSTS}
     with pytest.raises(FleetError, match="not up"):
-        restart_steps(TWO_HOSTS, bare, frozenset(), rolling=rolling)
+        plan_of_restart(TWO_HOSTS, bare, frozenset(), rolling=rolling)

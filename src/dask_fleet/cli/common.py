@@ -92,6 +92,7 @@ def load_fleet(
     limit: Sequence[str] = (),
     accept_new: bool = False,
     new_authority: bool = False,
+    keep_scheduler: bool = False,
 ) -> Fleet:
     """Return the fleet that is meant by ``--file`` or by where the operator stands."""
     from dask_fleet.assembly import open_fleet
@@ -103,6 +104,7 @@ def load_fleet(
         limit=limit,
         accept_new=accept_new,
         new_authority=new_authority,
+        keep_scheduler=keep_scheduler,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dask_fleet.batches import Pace
 from dask_fleet.cli.common import (
     accept_new_option,
     as_json,
@@ -21,7 +22,7 @@ from dask_fleet.cli.common import (
     yes_option,
 )
 from dask_fleet.cli.progress import Progress
-from dask_fleet.cli.render import plan_value, show_diff, show_plan
+from dask_fleet.cli.render import plan_value, show_diff, show_pace, show_plan
 from dask_fleet.errors import EXIT_CHANGES, FleetError, together
 from dask_fleet.spec.ranges import fold
 
@@ -37,16 +38,44 @@ break_lease_option = click.option(
     "--break-lease", is_flag=True, help="Take over from an operator who is gone for good."
 )
 
+keep_scheduler_option = click.option(
+    "--keep-scheduler",
+    is_flag=True,
+    help="Leave the scheduler's host as it is, so that clients go on.",
+)
+batch_option = click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="HOSTS",
+    help="How many hosts at once have workers that run drained and replaced.",
+)
+drain_option = click.option(
+    "--drain",
+    type=click.FloatRange(min=0),
+    default=Pace().drain,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long workers may take to end what they compute and to hand over what they hold.",
+)
+
 
 @click.command("plan")
 @file_option
 @limit_option
+@keep_scheduler_option
 @click.option("--diff", is_flag=True, help="Show the files that would change, line by line.")
 @accept_new_option
 @as_json
 @reports_errors
 def plan_command(
-    file: Path | None, limit: tuple[str, ...], diff: bool, accept_new: bool, json_: bool
+    file: Path | None,
+    limit: tuple[str, ...],
+    keep_scheduler: bool,
+    diff: bool,
+    accept_new: bool,
+    json_: bool,
 ) -> None:
     """Show what `up` would change, and why; change nothing.
 
@@ -54,7 +83,7 @@ def plan_command(
     reached, or on which somebody else holds a port that a start needs, is named; the plan is then
     that of the others.
     """
-    fleet = load_fleet(file, limit=limit, accept_new=accept_new)
+    fleet = load_fleet(file, limit=limit, accept_new=accept_new, keep_scheduler=keep_scheduler)
 
     async def look() -> tuple[Plan, Sight, str]:
         from dask_fleet.diffing import differences
@@ -73,6 +102,7 @@ def plan_command(
         click.echo(f"fleet {fleet.layout.name}: nothing to do")
     elif not plan.empty:
         show_plan(fleet.layout.name, plan)
+        show_pace(plan, Pace().batch)
     if text and not json_:
         show_diff(text)
     if sight.failures:
@@ -81,9 +111,19 @@ def plan_command(
         sys.exit(EXIT_CHANGES)
 
 
-def _confirm(fleet: Fleet, plan: Plan, question: str, *, yes: bool, json_: bool) -> bool:
+def _confirm(
+    fleet: Fleet,
+    plan: Plan,
+    question: str,
+    *,
+    yes: bool,
+    json_: bool = False,
+    pace: Pace | None = None,
+) -> bool:
     if not json_:
         show_plan(fleet.layout.name, plan)
+        if pace is not None:
+            show_pace(plan, pace.batch)
     if yes:
         return True
     if json_ or not sys.stdin.isatty():
@@ -99,6 +139,14 @@ def _confirm(fleet: Fleet, plan: Plan, question: str, *, yes: bool, json_: bool)
 @yes_option
 @limit_option
 @timeout_option
+@batch_option
+@click.option(
+    "--all-at-once",
+    is_flag=True,
+    help="Replace all workers at once, undrained; what they hold is lost or computed again.",
+)
+@drain_option
+@keep_scheduler_option
 @accept_new_option
 @break_lease_option
 @click.option(
@@ -113,6 +161,10 @@ def up_command(
     yes: bool,
     limit: tuple[str, ...],
     timeout: float,
+    batch: int,
+    all_at_once: bool,
+    drain: float,
+    keep_scheduler: bool,
     accept_new: bool,
     break_lease: bool,
     new_authority: bool,
@@ -125,21 +177,41 @@ def up_command(
     after it was interrupted: it goes on from what is there. A host that cannot be reached, or
     whose ports somebody else holds, is left out and named at the end; the others are brought up.
 
+    Workers that run and have to be replaced are replaced host by host. First every host gets the
+    new image or environment. Then the workers of a host end what they compute and hand over what
+    they hold, are replaced, and registered again before the next host. What cannot be drained in
+    time goes on as before, and the update stops there. If the scheduler itself has to be replaced,
+    the plan says so: the work of all clients is lost. --keep-scheduler leaves its host out;
+    without it a later `up` replaces the scheduler, too.
+
     With --new-authority every process restarts, and every client needs a new bundle of
     `client-config`; that of the old authority is refused. Use it when a client's key is lost to
     somebody, or the folder of the authority is.
     """
-    fleet = load_fleet(file, limit=limit, accept_new=accept_new, new_authority=new_authority)
+    fleet = load_fleet(
+        file,
+        limit=limit,
+        accept_new=accept_new,
+        new_authority=new_authority,
+        keep_scheduler=keep_scheduler,
+    )
+    pace = Pace(None if all_at_once else batch, drain)
     with Progress(several=len(fleet.hosts) > 1, quiet=json_) as progress:
 
         def confirm(plan: Plan) -> bool:
             question = f"Bring up fleet {fleet.layout.name}?"
             with progress.paused():
-                return _confirm(fleet, plan, question, yes=yes, json_=json_)
+                return _confirm(fleet, plan, question, yes=yes, json_=json_, pace=pace)
 
         done = run(
             fleet,
-            fleet.up(confirm=confirm, sink=progress, timeout=timeout, break_lease=break_lease),
+            fleet.up(
+                confirm=confirm,
+                sink=progress,
+                timeout=timeout,
+                break_lease=break_lease,
+                pace=pace,
+            ),
         )
     if json_:
         print_json(
@@ -188,31 +260,43 @@ def _say_up(fleet: Fleet, done: Upped) -> None:
 @click.option(
     "--rolling", is_flag=True, help="Workers only, one host after another, waiting for each."
 )
+@drain_option
 @file_option
 @yes_option
 @timeout_option
 @reports_errors
 def restart_command(
-    names: tuple[str, ...], rolling: bool, file: Path | None, yes: bool, timeout: float
+    names: tuple[str, ...],
+    rolling: bool,
+    drain: float,
+    file: Path | None,
+    yes: bool,
+    timeout: float,
 ) -> None:
     """Restart processes, all or by NAME, and wait until they are registered again.
 
     All workers of one group on one host are one unit and restart together; what they hold in
     memory is computed again by the scheduler if a client still wants it. A client whose
-    scheduler restarts loses its futures. With --rolling the scheduler stays, and the workers of a
-    host restart when those of the host before are registered again.
+    scheduler restarts loses its futures. With --rolling the scheduler stays, and nothing is lost:
+    the workers of a host end what they compute and hand over what they hold, restart, and are
+    registered again before those of the next.
     """
     fleet = load_fleet(file)
     with Progress(several=len(fleet.hosts) > 1) as progress:
 
         def confirm(plan: Plan) -> bool:
             with progress.paused():
-                return _confirm(fleet, plan, "Restart?", yes=yes, json_=False)
+                return _confirm(fleet, plan, "Restart?", yes=yes)
 
         done = run(
             fleet,
             fleet.restart(
-                frozenset(names), confirm=confirm, sink=progress, timeout=timeout, rolling=rolling
+                frozenset(names),
+                confirm=confirm,
+                sink=progress,
+                timeout=timeout,
+                rolling=rolling,
+                pace=Pace(drain=drain),
             ),
         )
     if done.declined:
@@ -241,7 +325,7 @@ def down_command(file: Path | None, yes: bool, limit: tuple[str, ...], break_lea
 
         def confirm(plan: Plan) -> bool:
             with progress.paused():
-                return _confirm(fleet, plan, f"Take down fleet {name}?", yes=yes, json_=False)
+                return _confirm(fleet, plan, f"Take down fleet {name}?", yes=yes)
 
         done = run(fleet, fleet.down(confirm=confirm, sink=progress, break_lease=break_lease))
     if done.declined:

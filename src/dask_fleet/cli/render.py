@@ -22,6 +22,7 @@ __all__ = [
     "plan_value",
     "say",
     "show_diff",
+    "show_pace",
     "show_plan",
     "show_table",
     "size",
@@ -95,6 +96,8 @@ def plan_value(fleet: str, plan: Plan) -> dict[str, Any]:
         "fleet": fleet,
         "empty": plan.empty,
         "changes": [dataclasses.asdict(change) for change in plan.changes],
+        "replaced": [dataclasses.asdict(one) for one in plan.replaced],
+        "interrupts": plan.interrupts,
     }
 
 
@@ -111,6 +114,35 @@ def show_plan(fleet: str, plan: Plan) -> None:
         else:
             hosts, why = ", ".join(fold(change.host for change in changes)), reason
         say(f"{sign}{subject} on {hosts}: {why}", first=2, rest=12)
+
+
+def show_pace(plan: Plan, batch: int | None) -> None:
+    """Print what becomes of the work on workers that a plan stops.
+
+    Parameters
+    ----------
+    plan : Plan
+        As it was shown.
+    batch : int or None
+        How many hosts at once have their workers replaced; all of them if it is None.
+    """
+    if plan.interrupts:
+        say(
+            "The scheduler is stopped, and with it the work of all its clients: it keeps that in"
+            " memory. --keep-scheduler leaves its host as it is.",
+            first=2,
+            rest=2,
+        )
+    elif plan.replaced and batch is None:
+        say("All workers stop at once: what they hold is lost or computed again.", first=2, rest=2)
+    elif plan.replaced:
+        hosts = "host by host" if batch == 1 else f"{batch} hosts at once"
+        say(
+            f"Workers are replaced {hosts}: they end what they compute, hand over what they hold,"
+            " and are registered again before the next.",
+            first=2,
+            rest=2,
+        )
 
 
 def show_diff(text: str) -> None:

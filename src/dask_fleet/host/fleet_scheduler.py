@@ -67,12 +67,28 @@ async def _run(unit: SchedulerUnit, labels: Labels) -> int:
     from fleet_console import Console
     from fleet_console.metrics import export
     from fleet_dashboard import SCHEDULER_PAGES, ExactDashboard
+    from fleet_drain import Drains
     from fleet_tls import FleetSecurity, keep_current
 
     class FleetScheduler(ExactDashboard, Scheduler):
-        """Dask's scheduler, with its dashboard where it was declared."""
+        """Dask's scheduler, with its dashboard where it was declared; it can drain workers."""
 
         pages_module = SCHEDULER_PAGES
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.drains = Drains(self)
+
+        async def remove_worker(
+            self, address: str, *, stimulus_id: str, expected: bool = False, close: bool = True
+        ) -> Any:
+            """Remove a worker; that one leaves which was drained speaks against no task."""
+            return await super().remove_worker(
+                address,
+                stimulus_id=stimulus_id,
+                expected=self.drains.gone(address) or expected,
+                close=close,
+            )
 
     signalled = asyncio.create_task(fleet_dask.stop_signal())
     unlabelled = asyncio.create_task(fleet_dask.labeller_death(labels))

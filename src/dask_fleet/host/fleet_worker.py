@@ -11,6 +11,7 @@ from typing import Any
 import dask.config
 import fleet_dashboard
 import fleet_dask
+import fleet_drain
 import fleet_labels
 import fleet_process
 import fleet_status
@@ -29,6 +30,14 @@ class FleetWorker(fleet_dashboard.ExactDashboard, Worker):
     """Dask's worker, with its dashboard where it was declared."""
 
     pages_module = fleet_dashboard.WORKER_PAGES
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.handlers["fleet_work"] = self.fleet_work
+
+    def fleet_work(self) -> dict[str, Any]:
+        """Say what it does, to a scheduler that drains it."""
+        return fleet_drain.work_of(self)
 
     async def _register_with_scheduler(self) -> None:
         """Register, within a limit.

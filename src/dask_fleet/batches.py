@@ -1,0 +1,92 @@
+"""In which steps a plan is done when workers that run are replaced: host by host.
+
+First every host gets what takes long and harms nobody, its environment or image; a step that fails
+ends everything, and nothing was touched yet. Then come the hosts on which no worker has to stop,
+for they may bring workers that take something over. Then the others, in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dask_fleet.actions import Action, BuildEnvironment, Plan, PrepareHost, Replaced
+
+__all__ = ["Pace", "Step", "steps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How workers that run are replaced.
+
+    Attributes
+    ----------
+    batch : int or None
+        How many hosts at once; ``None`` is all of them, undrained.
+    drain : float
+        Seconds that the workers of a batch have to end what runs and to hand over what they hold.
+    """
+
+    batch: int | None = 1
+    drain: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done at once.
+
+    Attributes
+    ----------
+    plan : Plan
+        The actions.
+    replaced : tuple of Replaced
+        Workers that are drained before.
+    vital : bool
+        Whether the failure of one host ends everything; else the others go on.
+    """
+
+    plan: Plan
+    replaced: tuple[Replaced, ...] = ()
+    vital: bool = True
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts on which something is done."""
+        return frozenset(self.plan.hosts)
+
+
+def steps(plan: Plan, batch: int | None) -> tuple[Step, ...]:
+    """Return the steps of a plan, in their order.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is to be done.
+    batch : int or None
+        How many hosts with workers that run are done at once; ``None`` is all at once.
+    """
+    if batch is None or not plan.replaced:
+        return (Step(plan, vital=False),)
+    rolled = {one.host for one in plan.replaced}
+    found = [
+        Step(_part(plan, _prepares)),
+        Step(_part(plan, lambda one: not _prepares(one) and one.host not in rolled), vital=False),
+    ]
+    for first in range(0, len(plan.replaced), batch):
+        several = plan.replaced[first : first + batch]
+        found.append(Step(_part(plan, _on(several)), several))
+    return tuple(step for step in found if step.plan.phases)
+
+
+def _prepares(action: Action) -> bool:
+    return isinstance(action, (BuildEnvironment, PrepareHost))
+
+
+def _on(several: Iterable[Replaced]) -> Callable[[Action], bool]:
+    hosts = {one.host for one in several}
+    return lambda one: not _prepares(one) and one.host in hosts
+
+
+def _part(plan: Plan, chosen: Callable[[Action], bool]) -> Plan:
+    phases = (tuple(action for action in phase if chosen(action)) for phase in plan.phases)
+    return Plan(phases=tuple(phase for phase in phases if phase))

@@ -1,0 +1,92 @@
+"""Workers of the only host of a fleet: they end what they compute, and lose nothing in silence."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.integration.conftest import Desk, eventually, fleet_text, free_ports, make_desk
+
+# Holds a result, or computes for some seconds, and says what came of it.
+HOLDS = """\
+from distributed import Client, wait
+with Client(timeout=60) as client:
+    held = client.submit(lambda: 42, key="the-answer")
+    wait(held)
+    print("ready", flush=True)
+    input()
+    print(held.result(timeout=60), flush=True)
+"""
+COMPUTES = """\
+import time
+from distributed import Client, get_worker
+def slow():
+    get_worker().log_event("began", 1)
+    time.sleep(6)
+with Client(timeout=60) as client:
+    slowly = client.submit(slow, key="slow-one")
+    while not client.get_events("began"):
+        time.sleep(0.05)
+    print("ready", flush=True)
+    slowly.result(timeout=120)
+    print(len(client.get_events("began")), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Desk]:
+    with make_desk() as desk:
+        desk.declare(fleet_text("draining", free_ports(30), workers=2))
+        desk.call("up", "--yes")
+        yield desk
+
+
+@contextmanager
+def client(desk: Desk, code: str) -> Iterator[subprocess.Popen[str]]:
+    """A client in the fleet's Python that is ready."""
+    python = desk.call("env", "--python").out.strip()
+    address = desk.rows()["dask-scheduler"]["ports"]["scheduler"]
+    process = subprocess.Popen(
+        [python, "-c", code],
+        cwd=desk.directory,
+        env=desk.environ | {"DASK_SCHEDULER_ADDRESS": f"tcp://127.0.0.1:{address}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def test_what_no_other_worker_can_take_is_named_and_kept(fleet: Desk) -> None:
+    before = {name: row["pid"] for name, row in fleet.rows().items()}
+    with client(fleet, HOLDS) as process:
+        refused = fleet.call("restart", "--rolling", "--yes", status=12)
+        assert "no other worker is there to take what its workers hold" in refused.err
+        assert "alone holds the-answer" in refused.err
+        assert {name: row["pid"] for name, row in fleet.rows().items()} == before
+        eventually(
+            lambda: {row["state"] for row in fleet.rows().values()} == {"running"},
+            within=20,
+            what="all workers go on",
+        )
+        assert process.communicate("\n", timeout=60)[0] == "42\n"
+    assert fleet.call("restart", "--rolling", "--yes").status == 0
+    after = {name: row["pid"] for name, row in fleet.rows().items()}
+    assert after["dask-scheduler"] == before["dask-scheduler"]
+    assert set(after.values()).isdisjoint(set(before.values()) - {before["dask-scheduler"]})
+
+
+def test_what_runs_is_waited_for(fleet: Desk) -> None:
+    with client(fleet, COMPUTES) as process:
+        said = fleet.call("restart", "--rolling", "--yes")
+        assert "waits for 1 task to end" in said.out
+        assert process.communicate(timeout=60)[0] == "1\n"
