@@ -16,6 +16,7 @@ __all__ = ["fleet", "main"]
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("declare", "Write a commented fleet.yaml to begin with."),
+    "import": ("importing", "Read the compose files of a set-up by hand into a fleet.yaml."),
     "check": ("declare", "Check fleet.yaml and list every problem in it."),
     "schema": ("declare", "Print the JSON Schema of fleet.yaml, for editors."),
     "plan": ("deploy", "Show what `up` would change, and why."),

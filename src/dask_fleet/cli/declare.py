@@ -10,7 +10,7 @@ import click
 from dask_fleet.cli.common import as_json, file_option, load_declared, print_json, reports_errors
 from dask_fleet.errors import FleetError
 
-__all__ = ["check_command", "init_command", "schema_command"]
+__all__ = ["check_command", "init_command", "name_of", "schema_command", "write_new"]
 
 
 @click.command("init")
@@ -25,7 +25,12 @@ def init_command(path: Path, name: str | None, force: bool) -> None:
     """
     from dask_fleet.spec import template
 
-    text = template(name or _name_of(path.absolute().parent.name))
+    write_new(path, template(name or name_of(path.absolute().parent.name)), force=force)
+    click.echo(f"wrote {path}; next: dask fleet check, dask fleet up")
+
+
+def write_new(path: Path, text: str, *, force: bool) -> None:
+    """Write a file that is not there yet, or any with ``force``."""
     try:
         # O_EXCL: two calls at once, or a file that appears meanwhile, lose nothing.
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
@@ -35,10 +40,9 @@ def init_command(path: Path, name: str | None, force: bool) -> None:
         raise FleetError(f"{path} is there already", "name another file, or --force") from None
     except OSError as error:
         raise FleetError(f"{path} cannot be written: {error.strerror}", "") from error
-    click.echo(f"wrote {path}; next: dask fleet check, dask fleet up")
 
 
-def _name_of(directory: str) -> str:
+def name_of(directory: str) -> str:
     """Return a valid fleet name that resembles a directory's."""
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in directory.lower())
     name = "-".join(part for part in kept.split("-") if part)[:40].strip("-")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dask_fleet.spec.model import Spec
     from dask_fleet.spec.report import Path
 
-__all__ = ["load", "parse"]
+__all__ = ["load", "not_yaml", "parse"]
 
 _BARE_IN_FLOW = re.compile(r"[^\[{]*[\[{].*?(?:\$\{|[A-Za-z0-9_.-]\[[0-9])")
 
@@ -88,7 +88,7 @@ def parse(
     try:
         document = read_document(text, lambda scalar: substitute(scalar, environ))
     except yaml.YAMLError as error:
-        raise _not_yaml(error, text, source) from None
+        raise not_yaml(error, text, source) from None
     report = Report(source, document)
     for path, line, fault, remedy in document.faults:
         report.add(path, fault, remedy, line=line)
@@ -114,7 +114,7 @@ def _fatal(place: str, fault: str, remedy: str) -> SpecError:
     return SpecError((Problem(place, "", fault, remedy),))
 
 
-def _not_yaml(error: yaml.YAMLError, text: str, source: str) -> SpecError:
+def not_yaml(error: yaml.YAMLError, text: str, source: str) -> SpecError:
     """Return the error for a text that is not YAML, with line and column where they are known."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     position = getattr(error, "position", None)
