@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dask_fleet.batches import Pace
 from dask_fleet.errors import FleetError, together
 from dask_fleet.outcomes import Status, Upped
+from dask_fleet.pace import Pace
 from dask_fleet.planned import PlannedFleet
 
 if TYPE_CHECKING:

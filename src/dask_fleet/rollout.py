@@ -16,9 +16,10 @@ from dask_fleet.waiting import until_registered
 
 if TYPE_CHECKING:
     from dask_fleet.actions import Plan
-    from dask_fleet.batches import Pace, Step
+    from dask_fleet.batches import Step
     from dask_fleet.events import Sink
     from dask_fleet.fleet import Fleet
+    from dask_fleet.pace import Pace
 
 __all__ = ["roll_out"]
 

@@ -45,6 +45,16 @@ def test_nothing_heavy_is_imported_on_the_way_to_a_no_op(module: str):
     assert done.stdout == "[]\n"
 
 
+def test_what_reads_the_answers_of_hosts_is_not_imported_before_they_are_asked():
+    later = ("actions", "look", "observed", "planner", "transports.ssh_library", "yaml")
+    code = f"""\
+import sys, dask_fleet.assembly, dask_fleet.cli.deploy
+print([n for n in {later!r} if n in sys.modules or f"dask_fleet.{{n}}" in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_has_at_most_400_lines(path: Path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dask_fleet.batches import Pace
 from dask_fleet.cli.common import (
     accept_new_option,
     as_json,
@@ -24,6 +23,7 @@ from dask_fleet.cli.common import (
 from dask_fleet.cli.progress import Progress
 from dask_fleet.cli.render import plan_value, show_diff, show_pace, show_plan
 from dask_fleet.errors import EXIT_CHANGES, FleetError, together
+from dask_fleet.pace import Pace
 from dask_fleet.spec.ranges import fold
 
 if TYPE_CHECKING:
