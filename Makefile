@@ -69,6 +69,7 @@ test-vms: develop ## run the tests on booted hosts (root)
 
 .PHONY: test-containers
 test-containers: develop ## run the tests of containers, on booted hosts with a Docker engine (root)
+	@./scripts/debian.sh chromium
 	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
 	@.venv/bin/python -m lab --name boxes --engine run -- \
 	  .venv/bin/python -m pytest $(or $(TESTS),tests/containers)

@@ -95,6 +95,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (c.Image, "name of an image"),
     (c.Owner, "`UID:GID`"),
     (c.Volume, "volume"),
+    (c.VolumeName, "name"),
 )
 """Types of fields, and what people call them."""
 

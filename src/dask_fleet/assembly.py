@@ -216,11 +216,12 @@ def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
                 " processes as a system user that has none",
                 "name an absolute directory, such as /data/dask",
             )
+    runtime = _compose(spec, host) if host.runtime == "compose" else _systemd(spec)
     return HostAccess(
         transport,
-        _compose(spec, host) if host.runtime == "compose" else _systemd(spec),
+        runtime,
         places_on(spec.name, host),
-        SystemNginx(spec.name, spec.user),
+        SystemNginx(spec.name, runtime.owner),
         remote=host.transport == "ssh",
     )
 
@@ -233,7 +234,7 @@ def _systemd(spec: Spec) -> Runtime:
 
 def _compose(spec: Spec, host: Host) -> Runtime:
     from dask_fleet.runtimes.compose import ComposeRuntime
-    from dask_fleet.runtimes.compose_file import Contained
+    from dask_fleet.runtimes.compose_file import Contained, Mount
 
     environment, containers = spec.environment, spec.containers
     container = Contained(
@@ -243,6 +244,11 @@ def _compose(spec: Spec, host: Host) -> Runtime:
         containers.nofile,
         environment.interpreter or "python",
         containers.volumes,
+        tuple(
+            Mount(name, one.type, one.device, one.options)
+            for name, one in containers.mounts.items()
+        ),
+        containers.limit_cpus,
     )
     return ComposeRuntime(spec.name, container)
 

@@ -4,7 +4,7 @@ The job is an ordinary client of the cluster. It runs as a process of its own wi
 interpreter, because the tool's environment need hold neither xarray nor xcube, and because a
 client whose packages differ from the workers' is the commonest fault of Dask clusters. That
 process is on this machine if the scheduler is, and else on the scheduler's host, as the fleet's
-user, in a directory of its own (the *room*) that ends with it.
+user, in a room (`dask_fleet.demo_rooms`) that ends with it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dask_fleet.builder import uv_program
 from dask_fleet.command import Command
+from dask_fleet.demo_rooms import Room
 from dask_fleet.errors import (
     CommandFailedError,
     EnvironmentBuildError,
@@ -58,44 +59,6 @@ rm "$directory.lock"
 
 
 _PICTURE, _RESULT = "map.png", "result.json"
-
-_AS_USER = """\
-set -eu
-user=$1
-shift
-as_user() {
-  [ -n "$user" ] || { "$@"; return; }
-  setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups --no-new-privs "$@"
-}
-"""
-"""A shell function that runs a command as the fleet's user, if one is given. Root must not write
-for it: on a shared directory root is often nobody."""
-
-# The user may read the job's files and write into a scratch directory, both of which go with it.
-_IN_A_ROOM = """\
-room=$1
-shift
-umask 027
-mkdir "$room"
-trap 'rm -rf "$room"' EXIT
-trap 'exit 143' HUP INT TERM
-group=$(id -g "$user")
-tar -x -f - -C "$room" --no-same-owner --no-same-permissions
-mkdir "$room/scratch"
-chgrp -R "$group" "$room"
-chown "$user" "$room/scratch"
-cd "$room/scratch"
-umask 022
-as_user env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME="$PWD" TMPDIR="$PWD" "$@" \
-  </dev/null
-"""
-
-_TIDY = """\
-rm -rf "$1"
-[ -z "$2" ] || as_user rm -rf "$2"
-"""
-
-_SHOW = 'as_user base64 -w 0 "$1"'
 
 
 async def fetch_data(transport: Transport, data_root: str, interpreter: str) -> str:
@@ -178,22 +141,18 @@ async def run_job(
                 event["input"]["path"] = data
                 event["host"] = fleet.layout.scheduler.host
                 event["shared"] = shared
-                if cube != str(output):
-                    await _bring_home(job, event, output)
+                if job.room is not None and cube != str(output):
+                    await _bring_home(job, job.room, event, output)
             yield event
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The job's process: how it is run, and what is to go if it has to be killed.
-
-    ``room`` and ``user`` are empty where it runs on this machine.
-    """
+    """The job's process: how it is run, and in which room if it is not on this machine."""
 
     transport: Transport
     command: Command
-    room: str = ""
-    user: str = ""
+    room: Room | None = None
 
 
 def _cube_folder(fleet: Fleet, output: Path, shared: str | None) -> str:
@@ -206,14 +165,14 @@ def _job(
     fleet: Fleet, here: Transport, data: str, cube: str, factor: int | None, shared: str | None
 ) -> _Job:
     access, layout = fleet.scheduler_access, fleet.layout
-    room = "" if runs_here(fleet) else f"{access.places.state}/demo-{secrets.token_hex(6)}"
-    script = f"{room}/job.py" if room else str(_HERE / "demo" / "job.py")
+    room = None if runs_here(fleet) else _room(fleet)
     argv = (
         # Certificates of clients are named there, if the fleet speaks TLS.
         *("env", f"DASK_CONFIG={access.places.deployed}/dask.yaml"),
-        *(fleet.interpreter, "-u", script),
+        *(room.python if room else fleet.interpreter, "-u"),
+        f"{room.path}/job.py" if room else str(_HERE / "demo" / "job.py"),
         *("--scheduler", layout.scheduler_address if room else layout.client_address),
-        *("--data", f"{room}/{Path(data).name}" if room else data),
+        *("--data", f"{room.path}/{Path(data).name}" if room else data),
         *("--output", cube),
         *("--hosts", json.dumps({worker.name: worker.host for worker in layout.workers})),
         *(("--factor", str(factor)) if factor is not None else ()),
@@ -222,16 +181,20 @@ def _job(
         argv += ("--shared", shared)
     elif _machines(fleet) > 1:
         argv += ("--write-here",)
-    if not room:
+    if room is None:
         return _Job(here, Command(argv, timeout=_SECONDS))
-    user = access.runtime.reader
-    command = Command(
-        ("sh", "-c", _AS_USER + _IN_A_ROOM, "demo", user, room, *argv),
-        _packed(data),
-        _SECONDS,
-        title="the demo job",
-    )
-    return _Job(access.transport, command, room, user)
+    return _Job(access.transport, room.run(argv, _packed(data), _SECONDS), room)
+
+
+def _room(fleet: Fleet) -> Room:
+    """Return a room on the scheduler's host; in a container, where the container has it too."""
+    access, name = fleet.scheduler_access, f"demo-{secrets.token_hex(6)}"
+    runtime, places = access.runtime, access.places
+    python = runtime.interpreter(places, fleet.environment.digest)
+    if not runtime.contained:
+        return Room(f"{places.state}/{name}", runtime.owner, python)
+    inside = runtime.inside([fleet.layout.scheduler.name])
+    return Room(f"{places.work}/{name}", runtime.owner, python, inside)
 
 
 def _machines(fleet: Fleet) -> int:
@@ -281,12 +244,7 @@ async def _events(job: _Job) -> AsyncGenerator[dict[str, Any], None]:
     finally:
         # One that we have killed could not tidy up itself.
         if job.room and not ended:
-            await job.transport.run(
-                Command(
-                    ("sh", "-c", _AS_USER + _TIDY, "demo", job.user, job.room, partial),
-                    title="tidying up after the demo job",
-                )
-            )
+            await job.transport.run(job.room.tidy(partial))
 
 
 def _make_ready(output: Path) -> None:
@@ -305,15 +263,9 @@ def _make_ready(output: Path) -> None:
         )
 
 
-async def _bring_home(job: _Job, result: dict[str, Any], output: Path) -> None:
+async def _bring_home(job: _Job, room: Room, result: dict[str, Any], output: Path) -> None:
     """Write the picture and the result on this machine; the result then names that picture."""
-    said = await job.transport.run(
-        Command(
-            ("sh", "-c", _AS_USER + _SHOW, "demo", job.user, result["picture"]),
-            timeout=_SECONDS,
-            title=f"reading {result['picture']}",
-        )
-    )
+    said = await job.transport.run(room.show(result["picture"], _SECONDS))
     picture = output / _PICTURE
     result["picture"] = str(picture)
     try:

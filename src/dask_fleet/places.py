@@ -110,6 +110,11 @@ class Places:
         """Directory on the door's host for who may come in; it outlives the fleet."""
         return f"{self.state}.door"
 
+    @property
+    def seen(self) -> str:
+        """Directory in which the scheduler says when it was alive last, for a door beside it."""
+        return f"{self.door}/seen"
+
     def environment(self, digest: str) -> str:
         """Directory of one environment."""
         return f"{self.environments}/{digest}"

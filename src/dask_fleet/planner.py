@@ -146,7 +146,7 @@ def plan_down(
             draft.say("remove", "files", f"everything below {place.state}")
             paths = dict.fromkeys((place.work, place.logs, place.state, place.turn))
             if seen.door.files:
-                paths[f"{place.door}/seen"] = None  # who may come in stays, as the history does
+                paths[place.seen] = None  # who may come in stays, as the history does
             remove.append(RemoveFleet(host, tuple(paths)))
         drafts.append(draft)
     return join(drafts)

@@ -20,7 +20,7 @@ from dask_fleet.layout import lay_out
 from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved
 from dask_fleet.places import Places
 from dask_fleet.runtimes.compose import ComposeRuntime
-from dask_fleet.runtimes.compose_file import Contained, compose_file
+from dask_fleet.runtimes.compose_file import Contained, Mount, compose_file
 from dask_fleet.runtimes.limits import NANNY_MEMORY
 from dask_fleet.spec import parse
 from dask_fleet.target import HostTarget
@@ -99,6 +99,32 @@ def test_dask_and_the_container_have_the_same_memory():
     assert "mem_limit" not in service
 
 
+def test_named_volumes_are_what_is_said_of_them():
+    mount = Mount("cubes", "nfs", ":/a $b", "addr=10.0.0.9,rw")
+    given = replace(PLAIN, volumes=("cubes:/cubes", "own:/own", "/data:/data"), mounts=(mount,))
+    made = yaml.safe_load(compose("node-1", container=given))["volumes"]
+    assert made["own"] is None
+    assert made["cubes"]["driver_opts"] == {
+        "type": "nfs",
+        "device": ":/a $$b",
+        "o": "addr=10.0.0.9,rw",
+    }
+    # Docker keeps a volume as it was made: with other options it is another.
+    other = replace(given, mounts=(replace(mount, options="addr=10.0.0.8,rw"),))
+    again = yaml.safe_load(compose("node-1", container=other))["volumes"]
+    assert again["cubes"]["name"] != made["cubes"]["name"]
+    assert made["cubes"]["name"].startswith("dask-fleet-sst_cubes_")
+
+
+def test_cpus_are_limited_to_the_threads_of_workers_when_asked():
+    limited = replace(PLAIN, limit_cpus=True)
+    (service,) = yaml.safe_load(compose("node-1", container=limited))["services"].values()
+    assert service["cpus"] == "2"
+    for host, container in (("node-1", PLAIN), ("head", limited)):
+        (service,) = yaml.safe_load(compose(host, container=container))["services"].values()
+        assert "cpus" not in service
+
+
 def test_whatever_changes_a_container_changes_its_digest():
     digests = {
         target("node-1").units[0].digest,
@@ -111,10 +137,13 @@ def test_whatever_changes_a_container_changes_its_digest():
                 replace(PLAIN, user="1000:1000"),
                 replace(PLAIN, interpreter="/opt/conda/bin/python"),
                 replace(PLAIN, volumes=("/data:/data",)),
+                replace(PLAIN, volumes=("a:/a",)),
+                replace(PLAIN, volumes=("a:/a",), mounts=(Mount("a", "nfs", ":/a"),)),
+                replace(PLAIN, limit_cpus=True),
             )
         ),
     }
-    assert len(digests) == 7
+    assert len(digests) == 10
 
 
 def test_a_dollar_is_no_variable_of_compose():

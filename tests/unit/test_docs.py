@@ -20,6 +20,7 @@ from dask_fleet.spec.model import (
     Directories,
     EnvironmentSpec,
     HostSpec,
+    MountSpec,
     PortsSpec,
     Spec,
     SshSpec,
@@ -115,6 +116,7 @@ def test_the_fleet_of_the_readme_has_the_ports_of_the_set_up_by_hand(layout: Lay
 
 def test_the_fleet_of_the_readme_says_everything_that_can_be_said(worked: Path) -> None:
     sections = (HostSpec, SshSpec, WorkerGroup, PortsSpec, Directories, ContainersSpec, DoorSpec)
+    sections += (MountSpec,)
     models = (Spec, *sections)
 
     def said(value: object) -> set[str]:

@@ -88,7 +88,7 @@ class DoorFiles:
             certificate=f"{directory}/{CERTIFICATE}",
             key=f"{directory}/{KEY}",
             challenges=f"{places.door}/challenges",
-            seen=f"{places.door}/seen/{door.scheduler.name}" if door.with_scheduler else "",
+            seen=f"{places.seen}/{door.scheduler.name}" if door.with_scheduler else "",
         )
 
 

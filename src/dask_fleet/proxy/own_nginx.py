@@ -153,7 +153,7 @@ class OwnNginx:
 
     def remove(self, places: Places) -> Command:
         """Return the command that removes its files; the runtime has ended it as a unit."""
-        return script('rm -rf -- "$@"', door_directory(places), f"{places.door}/seen")
+        return script('rm -rf -- "$@"', door_directory(places), places.seen)
 
 
 def own_command(places: Places) -> tuple[str, ...]:

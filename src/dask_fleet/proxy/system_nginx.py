@@ -98,9 +98,14 @@ workers=$(sed -n 's/^[[:space:]]*user[[:space:]]\\{{1,\\}}\\([^;[:space:]]*\\).*
 mkdir -p "$door"
 # Workers of nginx pass through these; what lies there has modes of its own.
 chmod 755 "$door" "${{door%/*}}" "${{door%/*/*}}"
-if [ -n "$user" ] && getent passwd "$user" >/dev/null; then
+case $user in
+  # A number is that of containers, whom no user of the host need be.
+  [0-9]*) writer=${{user%:*}} ;;
+  *) writer=$(getent passwd "$user" | cut -d: -f1) ;;
+esac
+if [ -n "$writer" ]; then
   mkdir -p "$door/seen"
-  chown "$user:$(id -gn "${{workers:-nobody}}")" "$door/seen"
+  chown "$writer:$(id -gn "${{workers:-nobody}}")" "$door/seen"
   chmod 750 "$door/seen"
 fi
 if [ -n "$name" ]; then
@@ -171,9 +176,14 @@ if [ -z "$name" ]; then rm -f "$door/{CERTIFICATE}" "$door/{KEY}" "$door/{CERTIF
 
 _REMOVE = f"""\
 {_PLACE}
-door=$3
+door=$3 user=$4
 take_away
-rm -rf "$own" "$door/seen"
+rm -rf "$own"
+# A container that has the directory mounted would go on with the one that is removed.
+case $user in
+  [0-9]*) rm -f "$door"/seen/* ;;
+  *) rm -rf "$door/seen" ;;
+esac
 if command -v nginx >/dev/null && systemctl is-active --quiet nginx; then
   nginx -t -q
   systemctl reload nginx
@@ -212,7 +222,8 @@ class SystemNginx:
     fleet : str
         Name of the fleet.
     user : str
-        System user that units run as: it may say when the scheduler was alive last.
+        System user that units run as, ``UID:GID`` of containers: it may say when the scheduler was
+        alive last.
     """
 
     fleet: str
@@ -255,4 +266,5 @@ class SystemNginx:
 
     def remove(self, places: Places) -> Command:
         """Return the command that takes the site away and reloads nginx."""
-        return script(_REMOVE, site_name(self.fleet), door_directory(places), places.door)
+        words = (site_name(self.fleet), door_directory(places), places.door, self.user)
+        return script(_REMOVE, *words)

@@ -47,6 +47,15 @@ class Runtime(Protocol):
         """The user that units run as and that may read deployed files; empty if the caller."""
         ...
 
+    @property
+    def owner(self) -> str:
+        """Whose is what processes write: a user, in containers ``UID:GID``; empty if the caller."""
+        ...
+
+    def interpreter(self, places: Places, environment: str) -> str:
+        """Return the Python that processes run by, with the digest of their environment."""
+        ...
+
     def files(
         self, places: Places, fleet: str, units: Sequence[UnitTarget]
     ) -> tuple[ManagedFile, ...]:

@@ -21,6 +21,7 @@ from dask_fleet.runtimes.compose_file import (
     container,
     environment_file,
     service,
+    volumes,
 )
 from dask_fleet.target import ManagedFile, UnitTarget
 
@@ -88,7 +89,7 @@ done | xargs --no-run-if-empty docker restart >/dev/null
 
 _END = """\
 set -eu
-label=$1 project=$2
+label=$1 project=$2 door=$3
 set -- $(docker ps --all --quiet --filter "label=$label")
 if [ $# -gt 0 ]; then
   docker stop "$@" >/dev/null
@@ -96,6 +97,10 @@ if [ $# -gt 0 ]; then
 fi
 docker network ls --quiet --filter "label=com.docker.compose.project=$project" |
   xargs --no-run-if-empty docker network rm >/dev/null
+# Docker has made them to be mounted; those of a door hold something, and stay.
+for place in "$door/seen" "$door"; do
+  if [ -d "$place" ]; then rmdir --ignore-fail-on-non-empty "$place"; fi
+done
 """
 
 # Directories on the way may have been made for root alone.
@@ -202,6 +207,16 @@ class ComposeRuntime:
         return self.container.user.partition(":")[2]
 
     @property
+    def owner(self) -> str:
+        """The containers' user and group, by their numbers."""
+        return self.container.user
+
+    def interpreter(self, places: Places, environment: str) -> str:
+        """Return the image's own."""
+        del places, environment
+        return self.container.interpreter
+
+    @property
     def _label(self) -> str:
         return f"{LABELS}.fleet={self.fleet}"
 
@@ -222,8 +237,8 @@ class ComposeRuntime:
         )
 
     def definition(self, places: Places, fleet: str, unit: UnitTarget) -> bytes:
-        """Return the unit's service, and what stands in it as a variable."""
-        text = service(places, fleet, unit, self.container)
+        """Return the unit's service, and what its volumes and variables stand for."""
+        text = service(places, fleet, unit, self.container) + volumes(fleet, self.container)
         return (text + environment_file(fleet, self.container)).encode()
 
     def inside(self, units: Sequence[str]) -> tuple[str, ...]:
@@ -300,9 +315,8 @@ fi
 
     def end(self, places: Places) -> Command:
         """Return the command that stops and removes every container of the fleet."""
-        del places
         project = f"dask-fleet-{self.fleet}"
-        return script(_END, self._label, project, timeout=STOP_SECONDS + 60)
+        return script(_END, self._label, project, places.door, timeout=STOP_SECONDS + 60)
 
     def update(self, places: Places, units: Sequence[str]) -> Command:
         """Return the command that makes containers anew; those of units that are gone go."""

@@ -13,10 +13,20 @@ from dataclasses import dataclass
 from typing import cast
 
 from dask_fleet.places import Places
-from dask_fleet.runtimes.limits import memory_of
-from dask_fleet.target import UnitTarget
+from dask_fleet.runtimes.limits import memory_of, threads_of
+from dask_fleet.target import UnitTarget, digest_of
 
-__all__ = ["LABELS", "STOP_SECONDS", "Contained", "compose_file", "container", "environment_file"]
+__all__ = [
+    "LABELS",
+    "STOP_SECONDS",
+    "Contained",
+    "Mount",
+    "compose_file",
+    "container",
+    "environment_file",
+    "service",
+    "volumes",
+]
 
 STOP_SECONDS = 30
 """How long a container may take to stop before it is killed: nannies give their workers 12 s."""
@@ -26,6 +36,16 @@ LABELS = "dask-fleet"
 
 _LOG_SIZE, _LOG_FILES = "10m", 5
 """Size of a log file of a container, and how many of them are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """What a named volume is: kind of file system, what is mounted, and with which options."""
+
+    name: str
+    type: str
+    device: str
+    options: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +66,10 @@ class Contained:
         Python in the image: a name on its PATH, or an absolute path.
     volumes : tuple of str
         More volumes, as compose has them: ``/data:/data`` or ``NAME:/data``.
+    mounts : tuple of Mount
+        Named volumes that are more than a folder that Docker keeps.
+    limit_cpus : bool
+        Whether containers of workers have no more CPUs than their workers have threads.
     """
 
     host: str
@@ -54,6 +78,8 @@ class Contained:
     nofile: int = 65536
     interpreter: str = "python"
     volumes: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    limit_cpus: bool = False
 
 
 def container(fleet: str, unit: str) -> str:
@@ -100,9 +126,34 @@ version: "3.8"
 services:
 """
     services = "\n".join(service(places, fleet, unit, contained) for unit in units)
-    named = [name for one in contained.volumes if (name := one.partition(":")[0])[:1] not in "/.~"]
-    declared = "".join(f"  {name}:\n" for name in dict.fromkeys(named))
-    return head + services + (f"\nvolumes:\n{declared}" if declared else "")
+    declared = volumes(fleet, contained)
+    return head + services + (f"\n{declared}" if declared else "")
+
+
+def volumes(fleet: str, contained: Contained) -> str:
+    """Return the part of ``docker-compose.yml`` that is about named volumes; empty without any.
+
+    Docker keeps a volume as it was first made. So the name of one with options has their digest:
+    with others it is another volume.
+    """
+    names = [name for one in contained.volumes if (name := one.partition(":")[0])[:1] not in "/.~"]
+    mounts = {one.name: one for one in contained.mounts}
+    declared: dict[str, object] = {}
+    for name in names:
+        mount = mounts.get(name)
+        if mount is None:
+            declared[name] = {}
+            continue
+        options = {"type": mount.type, "device": _escaped(mount.device)}
+        if mount.options:
+            options["o"] = _escaped(mount.options)
+        digest = digest_of(json.dumps(options, sort_keys=True).encode())[:8]
+        declared[name] = {
+            "name": f"dask-fleet-{fleet}_{name}_{digest}",
+            "driver": "local",
+            "driver_opts": options,
+        }
+    return "".join(f"{line}\n" for line in _yaml({"volumes": declared})) if declared else ""
 
 
 def service(places: Places, fleet: str, unit: UnitTarget, contained: Contained) -> str:
@@ -111,7 +162,10 @@ def service(places: Places, fleet: str, unit: UnitTarget, contained: Contained) 
     launcher = f"{places.deployed}/launcher"
     # The console shows the history and what the doctor found: files that are replaced by others of
     # the same name, so that they cannot be mounted themselves.
-    read = (places.fleets,) if unit.role == "scheduler" else (places.deployed,)
+    scheduler = unit.role == "scheduler"
+    read = (places.fleets,) if scheduler else (places.deployed,)
+    # With or without a door: to have one is to change nothing that runs.
+    written = (places.run, places.work, *((places.seen,) if scheduler else ()))
     health = ("CMD", "${FLEET_PYTHON}", "-I", "-S", f"{launcher}/fleet_health.py", unit.path)
     settings: Mapping[str, object] = {
         "image": "${FLEET_IMAGE}",
@@ -127,7 +181,7 @@ def service(places: Places, fleet: str, unit: UnitTarget, contained: Contained) 
         "ports": [_published(address, port) for address, port in unit.ports],
         "volumes": [
             *(f"{_escaped(place)}:{_escaped(place)}:ro" for place in read),
-            *(f"{_escaped(place)}:{_escaped(place)}" for place in (places.run, places.work)),
+            *(f"{_escaped(place)}:{_escaped(place)}" for place in written),
             *map(_escaped, contained.volumes),
         ],
         "environment": {
@@ -135,6 +189,7 @@ def service(places: Places, fleet: str, unit: UnitTarget, contained: Contained) 
             **{name: _escaped(value) for name, value in unit.variables},
         },
         **_limits(unit),
+        **_cpus(unit, contained),
         "ulimits": {"nofile": {"soft": contained.nofile, "hard": contained.nofile}},
         "logging": {
             "driver": "json-file",
@@ -167,6 +222,12 @@ def _limits(unit: UnitTarget) -> dict[str, object]:
     memory = memory_of(unit)
     # As much swap as memory is none: Dask spills by itself, and knows what.
     return {"mem_limit": memory, "memswap_limit": memory} if memory else {}
+
+
+def _cpus(unit: UnitTarget, contained: Contained) -> dict[str, object]:
+    """Return the share of CPUs, which Dask reads from the container's group of processes."""
+    threads = threads_of(unit)
+    return {"cpus": str(threads)} if contained.limit_cpus and threads else {}
 
 
 def _escaped(text: str) -> str:

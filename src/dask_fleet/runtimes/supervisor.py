@@ -103,6 +103,15 @@ class SupervisorRuntime:
         """Whoever starts it is the only one who reads files."""
         return ""
 
+    @property
+    def owner(self) -> str:
+        """Whoever starts it."""
+        return ""
+
+    def interpreter(self, places: Places, environment: str) -> str:
+        """Return that of the environment."""
+        return places.interpreter(environment)
+
     def files(
         self, places: Places, fleet: str, units: Sequence[UnitTarget]
     ) -> tuple[ManagedFile, ...]:

@@ -95,6 +95,15 @@ class SystemdRuntime:
         return self.user
 
     @property
+    def owner(self) -> str:
+        """The user that units run as."""
+        return self.user
+
+    def interpreter(self, places: Places, environment: str) -> str:
+        """Return that of the environment."""
+        return places.interpreter(environment)
+
+    @property
     def _prefix(self) -> str:
         # A fleet's name holds no dot, so that no fleet's prefix begins another's.
         return f"dask-fleet.{self.fleet}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -53,6 +53,7 @@ def check_containers(
             f'compose is for hosts behind SSH, and host "{local[0]}" is this machine',
             "leave `runtime` out: the fleet on this machine runs under supervisor",
         )
+    _check_mounts(report)
     interpreter = ("environment", "interpreter")
     if report.value(interpreter) is not None and not given:
         report.add(
@@ -61,3 +62,21 @@ def check_containers(
             "remove it, or write `image`",
             at_key=True,
         )
+
+
+def _check_mounts(report: Report) -> None:
+    """Report mounts of which no container has the volume."""
+    path = ("containers", "mounts")
+    mounts, volumes = report.value(path), report.value(("containers", "volumes"))
+    if not isinstance(mounts, dict) or report.is_broken("containers", "volumes"):
+        return
+    listed = cast("list[object]", volumes) if isinstance(volumes, list) else []
+    named = {str(one).partition(":")[0] for one in listed}
+    for name in cast("dict[str, object]", mounts):
+        if name not in named:
+            report.add(
+                (*path, name),
+                f'no container has the volume "{name}"',
+                f"add it to `volumes`, such as `{name}:/data`, or remove it",
+                at_key=True,
+            )

@@ -52,13 +52,6 @@ def check_door(
     host = hosts.get(door.host or scheduler or "")
     if host is None:
         return None
-    if host.runtime == "compose":
-        report.add(
-            path if door.host else _DOOR,
-            f'the door needs systemd or supervisor, and host "{host.name}" has compose',
-            "put it on another host",
-            at_key=not door.host,
-        )
     listens = door_listens(door, host)
     if door.tls is not None and door.tls.acme is not None:
         _check_acme(spec, report, host, listens)

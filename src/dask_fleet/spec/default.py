@@ -78,7 +78,9 @@ def plain_default() -> Spec:
         directories=SimpleNamespace(work=None, logs=None),
         runtime=None,
         user="dask-fleet",
-        containers=SimpleNamespace(user="8786:8786", nofile=65536, volumes=()),
+        containers=SimpleNamespace(
+            user="8786:8786", nofile=65536, volumes=(), mounts={}, limit_cpus=False
+        ),
         tls=False,
     )
     return cast("Spec", spec)

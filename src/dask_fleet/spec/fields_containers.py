@@ -9,7 +9,7 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from dask_fleet.spec.fields import Text, wrong
 
-__all__ = ["Image", "Owner", "Volume"]
+__all__ = ["Image", "Owner", "Volume", "VolumeName"]
 
 # As github.com/distribution/reference has it.
 _IMAGE = re.compile(
@@ -19,6 +19,8 @@ _IMAGE = re.compile(
 )
 _OWNER = re.compile(r"[1-9][0-9]{0,9}:[0-9]{1,10}")
 _VOLUME = re.compile(r"(?:/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(?::(?:ro|rw))?")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def _image(value: str) -> str:
@@ -48,6 +50,12 @@ def _volume(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise wrong("not the name of a volume", "use letters, digits, `_`, `.` and `-`")
+    return value
+
+
 Image: TypeAlias = Annotated[
     Text, AfterValidator(_image), WithJsonSchema({"type": "string", "pattern": _IMAGE.pattern})
 ]
@@ -62,3 +70,8 @@ Volume: TypeAlias = Annotated[
     Text, AfterValidator(_volume), WithJsonSchema({"type": "string", "pattern": _VOLUME.pattern})
 ]
 """A folder of the host, or a named volume, and where containers have it."""
+
+VolumeName: TypeAlias = Annotated[
+    Text, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": _NAME.pattern})
+]
+"""Name of a volume that Docker keeps."""

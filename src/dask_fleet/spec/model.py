@@ -22,6 +22,7 @@ __all__ = [
     "Directories",
     "EnvironmentSpec",
     "HostSpec",
+    "MountSpec",
     "Needs",
     "PortsSpec",
     "Runtime",
@@ -229,6 +230,14 @@ def _four_workers() -> dict[str, WorkerGroup]:
     return {"default": WorkerGroup(per_host=4)}
 
 
+class MountSpec(Model):
+    """What a named volume is, as Docker's driver `local` mounts it."""
+
+    type: f.Text = field("restart", "Kind of file system, such as `nfs`.")
+    device: f.Text = field("restart", "What is mounted, such as `:/export/cubes`.")
+    options: f.Text = field("restart", "Options of mount, such as `addr=192.168.1.9,rw`.", "")
+
+
 class ContainersSpec(Model):
     """What containers are given, where the runtime is `compose`."""
 
@@ -249,6 +258,17 @@ class ContainersSpec(Model):
         "restart",
         "More volumes, such as `/data:/data`, `/archive:/archive:ro` or `NAME:/data`.",
         (),
+    )
+    mounts: dict[c.VolumeName, MountSpec] = field(
+        "restart",
+        "What named volumes are, by name; one that is not here is a folder that Docker keeps.",
+        default_factory=dict[str, MountSpec],
+        keys="^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+    )
+    limit_cpus: f.Flag = field(
+        "restart",
+        "Whether containers of workers may use no more CPUs than their workers have threads.",
+        default=False,
     )
 
 

@@ -9,6 +9,7 @@ from dask_fleet.spec.model import (
     Directories,
     EnvironmentSpec,
     HostSpec,
+    MountSpec,
     PortsSpec,
     SchedulerSpec,
     Spec,
@@ -46,6 +47,7 @@ MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("door", "login"): DoorLoginSpec,
     ("directories",): Directories,
     ("containers",): ContainersSpec,
+    ("containers", "mounts", "*"): MountSpec,
 }
 """Which model stands where; ``*`` is a name that the user gives."""
 
@@ -67,6 +69,8 @@ def model_at(path: Sequence[str | int]) -> type[BaseModel] | None:
     steps = [str(step) for step in path]
     if len(steps) > 1 and steps[0] in ("hosts", "workers"):
         steps[1] = "*"
+    if len(steps) > 2 and steps[:2] == ["containers", "mounts"]:
+        steps[2] = "*"
     return MODELS.get(tuple(steps))
 
 

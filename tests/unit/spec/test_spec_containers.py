@@ -84,6 +84,38 @@ def test_what_does_not_fit_together(more: str, expected: list[str]):
     assert sorted(problems(HOSTS + more)) == sorted(expected)
 
 
+MOUNTS = """\
+runtime: compose
+environment: {image: a}
+containers:
+  volumes: ["cubes:/cubes", "/data:/data"]
+  mounts:
+"""
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        (
+            "    cube: {type: nfs, device: ':/x'}\n",
+            'containers.mounts.cube: no container has the volume "cube"; add it to `volumes`, such as `cube:/data`, or remove it',
+        ),
+        (
+            "    cubes: {type: nfs}\n",
+            'containers.mounts.cubes.device: "device" is missing; add "device: ..."',
+        ),
+    ],
+)
+def test_what_a_mount_needs(mounts: str, expected: str):
+    assert problems(HOSTS + MOUNTS + mounts) == [expected]
+
+
+def test_a_mount():
+    given = "    cubes: {type: nfs, device: ':/x', options: 'addr=10.0.0.9,rw'}\n"
+    mount = parse(HOSTS + MOUNTS + given, {}).containers.mounts["cubes"]
+    assert (mount.type, mount.device, mount.options) == ("nfs", ":/x", "addr=10.0.0.9,rw")
+
+
 def test_a_host_without_processes_may_be_of_another_kind():
     text = HOSTS.replace("scheduler:", "  gate: {address: 10.0.0.9, runtime: systemd}\nscheduler:")
     more = "runtime: compose\nenvironment: {image: a}\ndoor: {host: gate, login: none}\n"

@@ -75,7 +75,6 @@ CASES = [
     (HOSTS, "{tls: {acme: {email: a@b.c}}, server_name: 10.1.1.1}", ['door.server_name: an ACME server certifies names, and the door has an address only; write "server_name: NAME", a name that leads to the door']),
     (HOSTS, "{tls: {acme: {email: a@b.c}}, listen: 80}", ["door.listen: port 80 is where the ACME server knocks, without TLS; write another one, such as 443"]),
     (HOSTS, "{host: gat}", ['door.host: unknown host "gat"; did you mean "gate"?']),
-    (HOSTS, "{host: box}", ['door.host: the door needs systemd or supervisor, and host "box" has compose; put it on another host']),
     (HOSTS, "{host: gate, listen: 8002}", ['workers.a.ports.dashboard: port 8002 is wanted twice on host "gate": by the door and by the dashboard of worker 1 of group "a"; use other ports']),
     (HOSTS, "{host: gat, tls: {key: a}, login: {sign_in: x}, listen: a, zzz: 1}", [
         'door.host: unknown host "gat"; did you mean "gate"?',

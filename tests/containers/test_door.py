@@ -1,0 +1,160 @@
+"""A door in the nginx of a container host: login, https, pages, metrics, and what it says alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.containers.conftest import CONTAINED
+from tests.integration.browser import Tab
+from tests.integration.door import ALIVE, ANN, basic
+from tests.integration.looking import console, goes_on
+from tests.vms.gate import ACCOUNTS, Gate, until_all_run
+from tests.vms.operator import WORKERS, Operator, eventually
+from tests.vms.test_door_live import worker_page
+
+DOOR = "door: {tls: fleet, login: users}\n"
+ELSEWHERE = (
+    CONTAINED.replace('["dask-worker-[0001-0004]"]', '["dask-worker-[0001-0003]"]')
+    + "door: {host: dask-worker-0004, tls: fleet, login: users}\n"
+)
+SCHEDULER = "dask-fleet.sst.dask-scheduler"
+SEEN = f"{ACCOUNTS}/seen/dask-scheduler"
+PATHS = (
+    *("/status", "/fleet/", "/metrics"),
+    *(f"/w/{name}/{page}" for name in WORKERS for page in ("health", "metrics")),
+    *(f"/proxy/90{n}2/10.77.0.{11 + n}/health" for n in (1, 2, 3, 4)),
+)
+
+
+@pytest.fixture(scope="module")
+def gate(operator: Operator) -> Iterator[Gate]:
+    """The fleet of containers, which gets a door that knows ann."""
+    operator.write(CONTAINED)
+    operator.call("up", "--yes", "--all-at-once")
+    one = Gate(operator)
+    before = containers(one)
+    operator.write(CONTAINED + DOOR)
+    operator.call("up", "--yes")
+    # To have a door is to change nothing that runs.
+    assert containers(one) == before
+    one.add_ann()
+    yield one
+    operator.write(CONTAINED)
+    operator.call("up", "--yes", "--all-at-once")
+    left = f"rm -rf {ACCOUNTS}/*.conf; systemctl disable --now nginx"
+    operator.lab.each(lambda host: host.run(left))
+
+
+@pytest.fixture(scope="module")
+def new_tab(gate: Gate) -> Iterator[Callable[[], Tab]]:
+    with gate.browsing() as new_tab:
+        yield new_tab
+
+
+def containers(gate: Gate) -> list[str]:
+    return [host.run(["docker", "ps", "-q", "--no-trunc"]).stdout for host in gate.lab.hosts]
+
+
+def until_processes_run(gate: Gate) -> None:
+    """Wait until all processes and the door run."""
+    eventually(
+        "every process and the door run",
+        lambda: set(gate.operator.states().values()) == {"running"},
+        90,
+    )
+
+
+def test_who_has_logged_in_sees_every_dashboard(gate: Gate):
+    assert {path: gate.ask(path).status for path in PATHS} == dict.fromkeys(PATHS, 401)
+    assert gate.ask(Authorization=basic("ann", "not what ann has")).status == 401
+    cookie = gate.log_in("ann", ANN)
+    eventually("a page", lambda: gate.ask("/status", Cookie=cookie).status == 200, 30)
+    assert {path: gate.ask(path, Cookie=cookie).status for path in PATHS} == dict.fromkeys(
+        PATHS, 200
+    )
+    for path in ("/proxy/22/10.77.0.12/", "/proxy/9010/10.77.0.12/", "/w/dask-worker-0009/health"):
+        assert gate.ask(path, Cookie=cookie).status == 404
+    assert gate.door.websocket(Cookie=cookie, Origin=gate.url) == 101
+    assert gate.door.websocket(Origin=gate.url) == 401
+    assert gate.operator.plan()["empty"]
+    row = gate.operator.rows()["dask-door"]
+    assert (row["state"], row["host"], row["unit"]) == ("running", "dask-scheduler", "nginx")
+
+
+def test_a_program_reads_metrics_of_all_by_its_token(gate: Gate):
+    token = gate.call("token", "add", "prometheus").strip()
+    for path in ("/metrics", *(f"/w/{name}/metrics" for name in WORKERS)):
+        answer = gate.ask(path, Authorization=f"Bearer {token}")
+        assert (answer.status, "dask_" in answer.body) == (200, True)
+    found = gate.ask("/fleet/api/prometheus-sd", Authorization=f"Bearer {token}")
+    assert found.status == 200
+    assert {one["targets"][0] for one in json.loads(found.body)} == {"10.77.0.11:443"}
+    gate.call("token", "rm", "prometheus")
+    assert gate.ask("/metrics", Authorization=f"Bearer {token}").status == 401
+
+
+def test_the_console_and_pages_are_live_in_a_browser(gate: Gate, new_tab: Callable[[], Tab]):
+    tab = new_tab()
+    until_all_run(console(tab, gate.url))
+    assert "443" in (tab.page.locator("#drawing .wide").text_content() or "")
+    goes_on(worker_page(gate, WORKERS[0], tab))
+    assert tab.sockets[-1].url.startswith(f"wss://10.77.0.11/w/{WORKERS[0]}/")
+    assert tab.faults == []
+    tab.page.close()
+
+
+def test_while_the_scheduler_is_down_it_says_since_when(gate: Gate):
+    host = gate.lab.scheduler
+    assert gate.cookie
+    eventually("it has been seen", lambda: host.run(f"cat {SEEN}", check=False).stdout, 60)
+    # An order that Docker follows until it is told otherwise.
+    host.run(["docker", "stop", "-t", "20", SCHEDULER], timeout=60)
+    try:
+        answer = gate.show("/fleet/")
+        assert answer.status == 503
+        assert re.search(ALIVE, answer.body)
+        health = f"/w/{WORKERS[0]}/health"
+        assert gate.show(health).status in (200, 503)
+    finally:
+        host.run(["docker", "start", SCHEDULER], timeout=60)
+    until_processes_run(gate)
+    eventually("it is back", lambda: gate.show("/fleet/").status == 200, 60)
+
+
+def test_everything_is_open_again_after_a_boot_and_a_restart_of_the_engine(gate: Gate):
+    for fault in ("boot", "engine"):
+        if fault == "boot":
+            gate.lab.scheduler.reboot()
+        else:
+            gate.lab.scheduler.run(["systemctl", "restart", "docker"], timeout=90)
+        until_processes_run(gate)
+        eventually("the door is open", lambda: gate.show("/fleet/").status == 200, 60)
+        assert gate.operator.plan()["empty"]
+
+
+def test_a_door_that_goes_and_comes_again_still_says_since_when(gate: Gate):
+    gate.operator.write(CONTAINED)
+    gate.operator.call("up", "--yes")
+    host = gate.lab.scheduler
+    assert host.run(f"ls {ACCOUNTS}/seen").stdout == ""
+    gate.operator.write(CONTAINED + DOOR)
+    gate.operator.call("up", "--yes")
+    eventually("it says so again", lambda: host.run(f"cat {SEEN}", check=False).stdout, 60)
+
+
+def test_on_a_host_of_its_own(gate: Gate):
+    gate.operator.write(ELSEWHERE)
+    gate.operator.call("up", "--yes", "--all-at-once")
+    elsewhere = Gate(gate.operator, "https://10.77.0.15")
+    elsewhere.add_ann()
+    cookie = elsewhere.log_in()
+    paths = ["/fleet/", "/metrics", *(f"/w/{name}/health" for name in WORKERS[:3])]
+    assert {path: elsewhere.ask(path, Cookie=cookie).status for path in paths} == dict.fromkeys(
+        paths, 200
+    )
+    assert elsewhere.ask(f"/w/{WORKERS[3]}/health", Cookie=cookie).status == 404
+    assert gate.operator.plan()["empty"]

@@ -1,0 +1,98 @@
+"""What containers are given beside memory: CPUs that Dask sees, and named volumes with options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from lab import Host, Lab
+
+from tests.containers.conftest import CONTAINED
+from tests.vms.operator import RIGHT, WORKERS, Operator
+
+UNIT = "dask-fleet.sst.dask-workers-default"
+GIVEN = """\
+containers:
+  nofile: 16384
+  limit_cpus: true
+  volumes: ["scratch:/scratch", "cubes:/cubes", "kept:/kept"]
+  mounts:
+    scratch: {type: tmpfs, device: tmpfs, options: "size=16m,uid=8786"}
+    cubes: {type: none, device: /srv/cubes, options: bind}
+"""
+LIMITED = CONTAINED.replace("containers: {nofile: 16384}\n", GIVEN)
+# Where it is mounted, of which kind, how large, and whether it can be written by its user.
+SAYS = """\
+import json, os
+from dask.system import CPU_COUNT
+kinds = {line.split()[1]: line.split()[2] for line in open("/proc/mounts")}
+size = os.statvfs("/scratch")
+open("/scratch/mine", "w").close()
+with open("/cubes/from-a-worker", "w") as file:
+    file.write("a cube")
+print(json.dumps([CPU_COUNT, kinds["/scratch"], size.f_blocks * size.f_frsize]))
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: Lab, operator: Operator) -> Iterator[Operator]:
+    lab.each(lambda host: host.run("mkdir -p /srv/cubes && chown 8786 /srv/cubes"))
+    operator.write(LIMITED)
+    operator.call("up", "--yes", "--all-at-once")
+    yield operator
+    operator.write(CONTAINED)
+    operator.call("up", "--yes", "--all-at-once")
+    lab.each(lambda host: host.run("docker volume prune -f"))
+
+
+def inside(host: Host) -> list:
+    return json.loads(host.run(["docker", "exec", UNIT, "python", "-c", SAYS]).stdout)
+
+
+def volumes(host: Host) -> dict[str, dict]:
+    """Return the fleet's volumes, by the name that fleet.yaml has for them."""
+    names = host.run("docker volume ls -q").stdout.split()
+    found = json.loads(host.run(["docker", "volume", "inspect", *names]).stdout)
+    key = "com.docker.compose.volume"
+    return {one["Labels"][key]: one for one in found if key in (one["Labels"] or {})}
+
+
+def test_dask_sees_no_more_cpus_than_a_container_has(lab: Lab, fleet: Operator):
+    host = lab.workers[0]
+    (found,) = json.loads(host.run(["docker", "inspect", UNIT]).stdout)
+    assert found["HostConfig"]["NanoCpus"] == 10**9
+    assert inside(host)[0] == 1
+    assert int(host.run("nproc").stdout) > 1
+    assert fleet.rows()[WORKERS[0]]["nthreads"] == 1
+    (scheduler,) = json.loads(
+        lab.scheduler.run(["docker", "inspect", "dask-fleet.sst.dask-scheduler"]).stdout
+    )
+    assert scheduler["HostConfig"]["NanoCpus"] == 0
+
+
+def test_named_volumes_are_mounted_as_is_said_of_them(lab: Lab, fleet: Operator):
+    host = lab.workers[1]
+    _, kind, size = inside(host)
+    assert (kind, size) == ("tmpfs", 16 * 2**20)
+    assert host.run("cat /srv/cubes/from-a-worker").stdout == "a cube"
+    found = volumes(host)
+    assert found["scratch"]["Options"] == {
+        "type": "tmpfs",
+        "device": "tmpfs",
+        "o": "size=16m,uid=8786",
+    }
+    assert found["cubes"]["Options"] == {"type": "none", "device": "/srv/cubes", "o": "bind"}
+    assert not found["kept"]["Options"]
+    assert fleet.plan()["empty"]
+    assert fleet.compute() == RIGHT
+
+
+def test_other_options_are_another_volume_and_no_hand_is_needed(lab: Lab, fleet: Operator):
+    fleet.write(LIMITED.replace("size=16m", "size=32m"))
+    fleet.call("up", "--yes", "--all-at-once")
+    assert inside(lab.workers[2])[2] == 32 * 2**20
+    fleet.write(LIMITED)
+    fleet.call("up", "--yes", "--all-at-once")
+    assert inside(lab.workers[2])[2] == 16 * 2**20
+    assert fleet.plan()["empty"]
