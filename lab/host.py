@@ -111,6 +111,14 @@ class Host:
         return self._boot.leader() is not None
 
     @property
+    def pid(self) -> int:
+        """The pid of its first process on this machine; ``/proc/PID/root`` is what it sees."""
+        leader = self._boot.leader()
+        if leader is None:
+            raise LabError(f"{self.name} is off; power_on() starts it")
+        return leader.pid
+
+    @property
     def boot_id(self) -> str:
         """The id that its kernel gives to the present boot."""
         return self.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()

@@ -70,7 +70,8 @@ class BuildEnvironment:
 
     def __str__(self) -> str:
         if self.environment.image:
-            return f"pull image {self.environment.image}"
+            verb = "bring" if self.environment.recipe else "pull"
+            return f"{verb} image {self.environment.image}"
         return f"make environment {self.environment.name} ({self.environment.digest})"
 
 

@@ -65,7 +65,9 @@ def declare(path: Path | None, environ: Mapping[str, str]) -> Declared:
     return Declared(blueprint.spec, blueprint.layout(), blueprint.environment)
 
 
-def _blueprint(path: Path | None, environ: Mapping[str, str]) -> Blueprint:
+def _blueprint(
+    path: Path | None, environ: Mapping[str, str], image_base: str | None = None
+) -> Blueprint:
     facts = HostFacts(cpus=this_machine.cpus(), memory=this_machine.memory())
     if path is None:
         spec = plain_default()
@@ -74,10 +76,26 @@ def _blueprint(path: Path | None, environ: Mapping[str, str]) -> Blueprint:
 
         spec = load(path, environ, host_memory={THIS_MACHINE: this_machine.memory()})
     base = path.parent if path else Path()
+    section = spec.environment
+    if image_base is not None:
+        section = section.model_copy(update={"base": image_base, "image": None, "build": None})
     environment = resolve_environment(
-        spec.environment, lambda name: (base / name).read_text(encoding="utf-8")
+        section,
+        lambda name: (base / name).read_text(encoding="utf-8"),
+        fleet=spec.name,
+        beside=base,
+        user=spec.containers.user,
+        context=_context,
     )
     return Blueprint(spec, environment, launcher_files(), {THIS_MACHINE: facts})
+
+
+def _context(folder: Path) -> str:
+    from dask_fleet.images.context import context_digest
+
+    if not (folder / "Dockerfile").is_file():
+        raise FileNotFoundError(folder / "Dockerfile")
+    return context_digest(folder)
 
 
 def launcher_files() -> dict[str, bytes]:
@@ -98,6 +116,7 @@ def open_fleet(
     accept_new: bool = False,
     new_authority: bool = False,
     keep_scheduler: bool = False,
+    base: str | None = None,
 ) -> Fleet:
     """Return the fleet that a file declares, with a way to each of its hosts.
 
@@ -116,6 +135,8 @@ def open_fleet(
         Whether an `up` puts a new certificate authority into the place of the one that is there.
     keep_scheduler : bool
         Whether the scheduler's host is left out, so that its clients lose nothing.
+    base : str, optional
+        Image that the locked environment is put on, instead of the one that the file names.
 
     Raises
     ------
@@ -127,7 +148,7 @@ def open_fleet(
         where there can be none.
     """
     words = tuple(limit)
-    blueprint = _blueprint(path, environ)
+    blueprint = _blueprint(path, environ, base)
     layout = blueprint.layout()
     names = dict.fromkeys([layout.scheduler.host, *layout.hosts])
     if keep_scheduler:
@@ -147,7 +168,7 @@ def open_fleet(
             transport = LocalTransport(name)
         door = layout.door
         hosts[name] = replace(
-            _access(blueprint.spec, host, transport),
+            _access(blueprint, host, transport),
             interfaces=name in on_interfaces,
             environment=blueprint.environment.digest,
             door=door is not None and door.host == name,
@@ -195,7 +216,8 @@ def _beside(keeper: str, hosts: list[str], limit: tuple[str, ...]) -> tuple[str,
     return tuple(fold(others))
 
 
-def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
+def _access(blueprint: Blueprint, host: Host, transport: Transport) -> HostAccess:
+    spec = blueprint.spec
     if host.runtime == "supervisor" and host.transport == "local":
         from dask_fleet.runtimes.supervisor import SupervisorRuntime
 
@@ -216,7 +238,7 @@ def _access(spec: Spec, host: Host, transport: Transport) -> HostAccess:
                 " processes as a system user that has none",
                 "name an absolute directory, such as /data/dask",
             )
-    runtime = _compose(spec, host) if host.runtime == "compose" else _systemd(spec)
+    runtime = _compose(blueprint, host) if host.runtime == "compose" else _systemd(spec)
     return HostAccess(
         transport,
         runtime,
@@ -232,14 +254,15 @@ def _systemd(spec: Spec) -> Runtime:
     return SystemdRuntime(spec.name, spec.user)
 
 
-def _compose(spec: Spec, host: Host) -> Runtime:
+def _compose(blueprint: Blueprint, host: Host) -> Runtime:
     from dask_fleet.runtimes.compose import ComposeRuntime
     from dask_fleet.runtimes.compose_file import Contained, Mount
 
+    spec = blueprint.spec
     environment, containers = spec.environment, spec.containers
     container = Contained(
         host.name,
-        environment.image or "",
+        blueprint.environment.image,
         containers.user,
         containers.nofile,
         environment.interpreter or "python",

@@ -48,6 +48,9 @@ class Command:
         What people read instead of a long ``argv``.
     timeout : float
         Seconds after which it is ended and counts as failed; `UNBOUNDED` for one that follows.
+    output : str
+        Path of a file of the operator's that takes standard output, which may be of any size and
+        need not be text. Only `Transport.run` knows it; its outcome has no ``stdout`` then.
     """
 
     argv: tuple[str, ...]
@@ -55,6 +58,7 @@ class Command:
     timeout: float = 60.0
     files: tuple[str, ...] = ()
     title: str = ""
+    output: str = ""
 
     def __str__(self) -> str:
         return self.title or shlex.join(self.argv)

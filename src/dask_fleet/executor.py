@@ -30,12 +30,13 @@ from dask_fleet.builder import build
 from dask_fleet.command import LIVES, Command, script
 from dask_fleet.errors import EnvironmentBuildError, FleetError
 from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Sink
-from dask_fleet.images.pulling import pull
 from dask_fleet.installing import install
 from dask_fleet.journal import Journal
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
+    from dask_fleet.images.pulling import Pulls
+    from dask_fleet.images.supply import Supply
     from dask_fleet.observed import HostSoftware
     from dask_fleet.observer import HostAccess
 
@@ -66,21 +67,52 @@ async def apply(plan: Plan, hosts: Mapping[str, HostAccess], sink: Sink) -> dict
         How to reach each host.
     sink : callable
         Takes the events.
+
+    Raises
+    ------
+    EnvironmentBuildError
+        The image that hosts lack cannot be built; nothing was done.
     """
-    failed: dict[str, FleetError] = {}
+    supply, failed = await _supply(plan, hosts, sink)
     for phase in plan.phases:
         by_host: dict[str, list[Action]] = {}
         for action in phase:
             if action.host not in failed:
                 by_host.setdefault(action.host, []).append(action)
         ended = await asyncio.gather(
-            *(_act(hosts[host], actions, sink) for host, actions in by_host.items())
+            *(_act(hosts[host], actions, supply, sink) for host, actions in by_host.items())
         )
         failed.update({host: e for host, e in zip(by_host, ended, strict=True) if e is not None})
     return failed
 
 
-async def _act(access: HostAccess, actions: list[Action], sink: Sink) -> FleetError | None:
+async def _supply(
+    plan: Plan, hosts: Mapping[str, HostAccess], sink: Sink
+) -> tuple[Supply | Pulls | None, dict[str, FleetError]]:
+    """Make the image ready that hosts lack, before anything is touched."""
+    lacking = [
+        action
+        for phase in plan.phases
+        for action in phase
+        if isinstance(action, BuildEnvironment) and action.environment.image
+    ]
+    if not lacking:
+        return None, {}
+    environment = lacking[0].environment
+    if environment.recipe is None:
+        from dask_fleet.images.pulling import Pulls
+
+        supply: Supply | Pulls = Pulls(environment.image, hosts)
+    else:
+        from dask_fleet.images.supply import Supply
+
+        supply = Supply(environment, hosts, sink)
+    return supply, await supply.ready(action.host for action in lacking)
+
+
+async def _act(
+    access: HostAccess, actions: list[Action], supply: Supply | Pulls | None, sink: Sink
+) -> FleetError | None:
     journal = Journal(access.transport, access.places.journal)
     host = access.transport.host
     for action in actions:
@@ -88,7 +120,7 @@ async def _act(access: HostAccess, actions: list[Action], sink: Sink) -> FleetEr
         began = time.monotonic()
         sink(ActionStarted(host, text))
         try:
-            await _do(access, action, journal, sink)
+            await _do(access, action, journal, supply, sink)
         except FleetError as error:
             sink(ActionFailed(host, text, error.message.splitlines()[0]))
             return error
@@ -96,7 +128,9 @@ async def _act(access: HostAccess, actions: list[Action], sink: Sink) -> FleetEr
     return None
 
 
-async def _do(access: HostAccess, action: Action, journal: Journal, sink: Sink) -> None:
+async def _do(
+    access: HostAccess, action: Action, journal: Journal, supply: Supply | Pulls | None, sink: Sink
+) -> None:
     runtime, places = access.runtime, access.places
     # What frees a host must work on one whose disk is full, and needs no record of itself.
     recorded = not isinstance(action, (RemoveFleet, RemoveDoor, StopRuntime, StopProcesses))
@@ -107,8 +141,8 @@ async def _do(access: HostAccess, action: Action, journal: Journal, sink: Sink) 
     match action:
         case BuildEnvironment(environment=environment, software=software):
             await journal.write("begin", str(action))
-            if environment.image:
-                await pull(access.transport, environment.image)
+            if supply is not None:
+                await supply.deliver(action.host)
             elif software is None:
                 await build(access.transport, places, environment, sink)
             else:

@@ -188,7 +188,8 @@ def _readme(target: HostTarget, access: HostAccess, fleet: str) -> str:
     ports = ", ".join(str(port) for unit in target.units for _, port in unit.ports)
     units = ", ".join(unit.name for unit in target.units)
     if environment.image:
-        first = f"The image is there: `docker pull {environment.image}`, or `docker load`."
+        got = "docker load" if environment.recipe else f"docker pull {environment.image}"
+        first = f"The image {environment.image} is there: `{got}`."
         after = (
             f"Everything is in `{places.deployed}/compose`: `docker compose up -d` there starts it"
             " again, `docker compose logs` shows what it says."

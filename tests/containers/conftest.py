@@ -1,7 +1,8 @@
-"""Booted hosts with a real Docker engine, which have an image of the environment."""
+"""Booted hosts with a real Docker engine, which have images."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["environments"]
 
 IMAGE = "example.org/xcube:1"
+BASE = "example.org/debian:12"
+"""Debian with its Python, and without any environment."""
+
 CONTAINED = (
     FLEET
     + f"""\
@@ -32,21 +36,26 @@ containers: {{nofile: 16384}}
 # What a Dockerfile would have put into it; there is no registry whose base image could be had.
 _IMPORT = """\
 environment=$(ls -d /var/lib/dask-fleet/environments/*)
-tar -C / --exclude=usr/share/doc --exclude=usr/share/locale --exclude='usr/bin/*docker*' \\
-  --exclude='usr/bin/containerd*' --exclude=usr/sbin/dockerd -c bin sbin lib lib64 usr \\
-  etc/passwd etc/group etc/ssl etc/ld.so.cache "${environment#/}" |
-docker import --change "ENV PATH=$environment/bin:/usr/bin:/bin" - "$1"
+pack() {
+  tar -C / --exclude=usr/share/doc --exclude=usr/share/locale --exclude='usr/bin/*docker*' \\
+    --exclude='usr/bin/containerd*' --exclude=usr/sbin/dockerd -c bin sbin lib lib64 usr \\
+    etc/passwd etc/group etc/ssl etc/ld.so.cache "$@"
+}
+pack "${environment#/}" |
+  docker import --change "ENV PATH=$environment/bin:/usr/bin:/bin" - "$1"
+pack | docker import --change "ENV PATH=/usr/bin:/bin" - "$2"
 """
 
 
 @pytest.fixture(scope="session")
 def images(environments: Path) -> Path:
-    """What an engine has stored that has the image."""
-    stored = CACHE / "containers" / f"images-{environments.name}"
+    """What an engine has stored that has the images."""
+    how = hashlib.sha256(_IMPORT.encode()).hexdigest()[:8]
+    stored = CACHE / "containers" / f"images-{environments.name}-{how}"
     if not stored.exists():
         with Lab(lab_folder(), default_hosts(1, engine=True), layers=(environments,)) as lab:
             host = lab.scheduler
-            host.run(["sh", "-euc", _IMPORT, "import", IMAGE], timeout=300)
+            host.run(["sh", "-euc", _IMPORT, "import", IMAGE, BASE], timeout=300)
             host.run(["systemctl", "stop", "docker.service", "docker.socket", "containerd"])
             half = stored.with_name(f"{stored.name}.half")
             shutil.rmtree(half, ignore_errors=True)

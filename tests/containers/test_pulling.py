@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from lab import Host, Lab
@@ -17,6 +21,9 @@ version: 0.1
 storage: {filesystem: {rootdirectory: /var/lib/docker-registry}}
 http: {addr: "10.77.0.11:5000"}
 """
+# As bcrypt has it: the only kind that a registry knows.
+PASSWORD = "import crypt; print('user:' + crypt.crypt('hidden', '$2b$05$abcdefghijklmnopqrstuu'))"
+CLOSED = OPEN + "auth: {htpasswd: {realm: lab, path: /etc/docker/registry/users}}\n"
 ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2)"
 
 
@@ -39,18 +46,18 @@ def registry(lab: Lab) -> Iterator[Host]:
     lab.each(trust)
     host = lab.scheduler
     # Debian's own configuration asks for a password.
-    host.run("cat >/etc/docker/registry/config.yml", text=OPEN)
-    host.run(["systemctl", "start", "docker-registry"])
-    address = f"http://{REGISTRY}/v2/"
-    eventually(
-        "it answers",
-        lambda: not host.run(["python3", "-c", ASK, address], check=False).returncode,
-        30,
-    )
+    serve(host, OPEN)
     host.run(f"tar -C / -c etc/hostname | docker import - {SMALL} && docker push -q {SMALL}")
     host.run(["docker", "image", "rm", SMALL])
     yield host
     host.run(["systemctl", "stop", "docker-registry"])
+
+
+def serve(host: Host, how: str) -> None:
+    host.run("cat >/etc/docker/registry/config.yml", text=how)
+    host.run(["systemctl", "restart", "docker-registry"])
+    ask = ["python3", "-c", ASK, f"http://{REGISTRY}/v2/"]
+    eventually("it answers", lambda: "refused" not in host.run(ask, check=False).stderr, 30)
 
 
 def images(host: Host) -> list[str]:
@@ -89,6 +96,56 @@ def test_hosts_pull_what_they_lack(lab: Lab, fleet: Operator, registry: Host):
     assert SMALL not in images(lab.workers[1])
     assert said.returncode not in (0, 2)
     assert "python" in said.stdout + said.stderr
+    fleet.write(CONTAINED)
+    fleet.call("up", "--yes")
+    fleet.until_all_run(60)
+    assert fleet.compute() == RIGHT
+
+
+def test_a_login_of_the_operator_serves_hosts_that_have_none_and_leaves_nothing(
+    lab: Lab, fleet: Operator, registry: Host, tmp_path: Path
+):
+    users = registry.run(["python3", "-W", "ignore", "-c", PASSWORD]).stdout
+    registry.run("cat >/etc/docker/registry/users", text=users)
+    serve(registry, CLOSED)
+    worker = lab.workers[1]
+    before = containers(lab)
+    fleet.write(CONTAINED.replace(IMAGE, SMALL))
+    limited = ("up", "--yes", "--limit", "dask-worker-0002", "--timeout", "5")
+    refused = fleet.call(*limited, status=None)
+    assert "could not be pulled" in refused.stderr
+    assert "no basic auth credentials" in refused.stderr
+    assert containers(lab) == before
+    auth = base64.b64encode(b"user:hidden").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {REGISTRY: {"auth": auth}}}))
+    one = replace(fleet, variables={**fleet.variables, "DOCKER_CONFIG": str(tmp_path)})
+    said = one.call(*limited, status=None)
+    assert SMALL in images(worker)
+    assert "could not be pulled" not in said.stderr
+    for text in (said.stdout, said.stderr):
+        assert "hidden" not in text
+        assert auth not in text
+    assert worker.run("ls -d /root/.docker /run/dask-fleet.* 2>/dev/null || :").stdout == ""
+    logs = f"grep -rl {auth} /var/lib/dask-fleet /var/log 2>/dev/null || :"
+    assert worker.run(logs).stdout == ""
+    serve(registry, OPEN)
+    fleet.write(CONTAINED)
+    fleet.call("up", "--yes")
+
+
+def test_all_hosts_get_what_a_tag_meant_first(lab: Lab, fleet: Operator, registry: Host):
+    """Whoever pushes between two of them does not make a fleet of two images."""
+    tag = SMALL.replace("small:1", "moving:1")
+    push = f"tar -C / -c etc/%s | docker import - {tag} && docker push -q {tag} && docker rmi {tag}"
+    registry.run(push % "hostname")
+    fleet.write(CONTAINED.replace(IMAGE, tag))
+    limited = ("up", "--yes", "--timeout", "5", "--limit")
+    fleet.call(*limited, "dask-worker-0001", status=None)
+    registry.run(push % "debian_version")
+    fleet.call(*limited, "dask-worker-0003", status=None)
+    inspect = ["docker", "image", "inspect", "-f", "{{.Id}}", tag]
+    first, third = (lab.workers[number].run(inspect).stdout for number in (0, 2))
+    assert first == third
     fleet.write(CONTAINED)
     fleet.call("up", "--yes")
     fleet.until_all_run(60)

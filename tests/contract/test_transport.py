@@ -362,3 +362,23 @@ def test_a_command_that_ends_before_it_has_read_its_files(transport: Transport, 
     command = Command(("head", "-c", "3"), b"yes", files=(str(large),))
     assert run(transport.run(command)).stdout == "yes"
     assert run(lines_of(transport, command)) == ["yes"]
+
+
+def test_output_of_any_size_goes_into_a_file_byte_for_byte(transport: Transport, tmp_path: Path):
+    content = os.urandom(3 * MIB) + b"\r\n\0\xff"
+    given, taken = tmp_path / "given", tmp_path / "taken"
+    given.write_bytes(content)
+    command = Command(
+        ("sh", "-c", "cat; echo why >&2; exit 3"), files=(str(given),), output=str(taken)
+    )
+    outcome = run(transport.run(command, check=False))
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (3, "", "why\n")
+    assert taken.read_bytes() == content
+
+
+def test_nothing_is_run_whose_output_cannot_be_written(transport: Transport, tmp_path: Path):
+    begun = tmp_path / "begun"
+    output = str(tmp_path / "missing" / "taken")
+    with pytest.raises(FleetError, match="cannot be written: No such file"):
+        run(transport.run(Command(("touch", str(begun)), output=output)))
+    assert not begun.exists()

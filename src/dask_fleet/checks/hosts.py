@@ -161,7 +161,7 @@ def _environments(environment: Environment, hosts: Sequence[Examined]) -> Iterat
                 "warning",
                 one.host,
                 f"{environment.shown} is not there; {have[0].host} has it",
-                "`dask fleet up` pulls it" if environment.image else "`dask fleet up` ships it",
+                "`dask fleet up` brings it" if environment.image else "`dask fleet up` ships it",
             )
         deployed = {str(unit.get("release")) for unit in one.seen.unit_files.values()}
         for digest in sorted(deployed - {environment.digest}):

@@ -34,12 +34,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "ssh": ("operate", "Log in to a host as the fleet does."),
     "exec": ("operate", "Run a command on all hosts, in the fleet's environment."),
     "render": ("rendering", "Write for every host what `up` would put there, to be carried to it."),
+    "image": ("image", "Build, list and remove images of a fleet of containers."),
     "monitoring": ("monitoring", "Write what Prometheus and Grafana need to watch the fleet."),
     "client-config": ("operate", "Write what a client needs to connect to a fleet with TLS."),
     "demo": ("demo", "Make a real data cube on the fleet, verify it, draw it."),
 }
 
-_BELOW = {"monitoring": ("export",)}
+_BELOW = {"image": ("build", "ls", "prune"), "monitoring": ("export",)}
 """Commands of commands."""
 
 

@@ -93,6 +93,7 @@ def load_fleet(
     accept_new: bool = False,
     new_authority: bool = False,
     keep_scheduler: bool = False,
+    base: str | None = None,
 ) -> Fleet:
     """Return the fleet that is meant by ``--file`` or by where the operator stands."""
     from dask_fleet.assembly import open_fleet
@@ -105,6 +106,7 @@ def load_fleet(
         accept_new=accept_new,
         new_authority=new_authority,
         keep_scheduler=keep_scheduler,
+        base=base,
     )
 
 

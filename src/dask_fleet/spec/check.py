@@ -61,7 +61,7 @@ def _check_environment(spec: Spec, report: Report) -> None:
     # What is given counts, even where its value is at fault.
     given = [
         key
-        for key in ("name", "lock", "packages", "image")
+        for key in ("name", "lock", "packages", "image", "build")
         if report.value(("environment", key)) is not None
     ]
     for further in given[1:]:

@@ -27,8 +27,17 @@ def check_containers(
     used : collection of str
         Names of those that run processes.
     """
-    image = ("environment", "image")
-    given = report.value(image) is not None
+    keys = [("environment", key) for key in ("image", "build", "base")]
+    images = [key for key in keys if report.value(key) is not None]
+    given = bool(images)
+    image = images[0] if images else keys[0]
+    if len(images) > 1 and images[-1] == keys[-1]:
+        report.add(
+            keys[-1],
+            f'a base is for a locked environment, and "{images[0][1]}" is an image of its own',
+            "keep one of them",
+            at_key=True,
+        )
     running = {name: host for name, host in hosts.items() if name in used}
     others = [name for name, host in running.items() if host.runtime != "compose"]
     contained = [name for name, host in running.items() if host.runtime == "compose"]
@@ -44,7 +53,8 @@ def check_containers(
         report.add(
             ("environment",),
             f'containers are made of an image, and host "{contained[0]}" has compose',
-            "write `environment: {image: NAME}`",
+            "write `environment: {image: NAME}`, `{build: FOLDER}` with a Dockerfile in it, or"
+            " `{base: IMAGE}` for a locked environment to be put on it",
         )
     local = [name for name in contained if hosts[name].transport == "local"]
     if local:
@@ -54,12 +64,27 @@ def check_containers(
             "leave `runtime` out: the fleet on this machine runs under supervisor",
         )
     _check_mounts(report)
+    build_on = ("environment", "build_on")
+    builder = report.value(build_on)
+    if builder is not None and not any(key in images for key in keys[1:]):
+        report.add(
+            build_on,
+            "a host is named that builds, and there is nothing to build",
+            "remove it, or write `build` or `base`",
+            at_key=True,
+        )
+    elif builder is not None and builder not in hosts:
+        report.add(
+            build_on,
+            f"unknown host {report.shown(build_on)}",
+            "name one of the hosts, with a Docker engine; it need not run anything of the fleet",
+        )
     interpreter = ("environment", "interpreter")
     if report.value(interpreter) is not None and not given:
         report.add(
             interpreter,
             "an interpreter is named for an image, and there is none",
-            "remove it, or write `image`",
+            "remove it, or write `image` or `build`",
             at_key=True,
         )
 

@@ -117,7 +117,7 @@ class HostSpec(Model):
 class EnvironmentSpec(Model):
     """The software environment of all processes.
 
-    One of `name`, `lock` and `packages`, or `image` where processes are containers.
+    One of `name`, `lock` and `packages`, or `image` or `build` where processes are containers.
     """
 
     python: f.Version = field("restart", "Version of Python, in quotes.", "3.11")
@@ -139,6 +139,23 @@ class EnvironmentSpec(Model):
         "restart",
         "Image of the containers, such as `quay.io/bcdev/xcube:1.13.3`, where the runtime is "
         "`compose`; dask and distributed are in it. A host that lacks it pulls it.",
+        None,
+    )
+    build: f.Text | None = field(
+        "restart",
+        "Folder beside fleet.yaml with a Dockerfile, of which the image of the containers is built "
+        "once and sent to the hosts; dask and distributed are in it.",
+        None,
+    )
+    base: c.Image | None = field(
+        "restart",
+        "Image that `name`, `lock` or `packages` are put on, where the runtime is `compose`, such "
+        "as `python:3.11-slim`; it has that Python. The image is built once and sent to the hosts.",
+        None,
+    )
+    build_on: f.Text | None = field(
+        "nothing",
+        "Host on whose Docker engine the image is built; on the operator's own when left out.",
         None,
     )
     interpreter: f.Text | None = field(

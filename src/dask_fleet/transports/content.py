@@ -1,18 +1,18 @@
-"""What a command gets on standard input: bytes, then local files, piece by piece."""
+"""What a command gets on standard input, piece by piece, and the file that takes its output."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dask_fleet.errors import FleetError
 
 if TYPE_CHECKING:
     from dask_fleet.command import Command
 
-__all__ = ["check_files", "pieces"]
+__all__ = ["check_files", "open_output", "pieces"]
 
 _PIECE = 1 << 18
 
@@ -25,6 +25,18 @@ def check_files(host: str, command: Command) -> None:
             f"{host}: `{command}` was not started: " + "; ".join(faults),
             "see whether the files are there and may be read, then try again",
         )
+
+
+def open_output(host: str, command: Command) -> BinaryIO:
+    """Return the file that takes standard output; raise an error if it cannot be written."""
+    try:
+        return Path(command.output).open("wb")
+    except OSError as error:
+        raise FleetError(
+            f"{host}: `{command}` was not started: {command.output} cannot be written:"
+            f" {error.strerror}",
+            "free space, or see who may write there, then try again",
+        ) from error
 
 
 def _fault(path: str) -> str:

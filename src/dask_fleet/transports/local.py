@@ -9,10 +9,11 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import BinaryIO
 
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import CommandFailedError
-from dask_fleet.transports.content import check_files, pieces
+from dask_fleet.transports.content import check_files, open_output, pieces
 
 __all__ = ["LocalTransport"]
 
@@ -34,7 +35,11 @@ class LocalTransport:
 
     async def run(self, command: Command, *, check: bool = True) -> Outcome:
         """Run a command to its end; see `Transport.run`."""
-        process = await self._start(command, asyncio.subprocess.PIPE)
+        with contextlib.ExitStack() as stack:
+            target: int | BinaryIO = asyncio.subprocess.PIPE
+            if command.output:
+                target = stack.enter_context(open_output(self.host, command))
+            process = await self._start(command, asyncio.subprocess.PIPE, target)
         try:
             out, err = await asyncio.wait_for(_converse(process, command), command.timeout)
         except asyncio.TimeoutError:
@@ -84,7 +89,9 @@ class LocalTransport:
     async def close(self) -> None:
         """Do nothing: no connection is kept."""
 
-    async def _start(self, command: Command, errors: int) -> asyncio.subprocess.Process:
+    async def _start(
+        self, command: Command, errors: int, out: int | BinaryIO = asyncio.subprocess.PIPE
+    ) -> asyncio.subprocess.Process:
         check_files(self.host, command)
         try:
             # In a session of its own, so that Ctrl-C in the terminal reaches only us: we decide
@@ -93,7 +100,7 @@ class LocalTransport:
                 asyncio.create_subprocess_exec(
                     *command.argv,
                     stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
+                    stdout=out,
                     stderr=errors,
                     start_new_session=True,
                 )
@@ -129,9 +136,11 @@ class LocalTransport:
 
 
 async def _converse(process: asyncio.subprocess.Process, command: Command) -> tuple[bytes, bytes]:
-    if process.stdout is None or process.stderr is None:
+    if process.stderr is None:
         raise TypeError("the command was started without pipes")
-    reading = asyncio.gather(process.stdout.read(), process.stderr.read())
+    reading = asyncio.gather(
+        process.stdout.read() if process.stdout else process.wait(), process.stderr.read()
+    )
     feeding = asyncio.ensure_future(_feed(process, command))
     try:
         # A file that cannot be read to its end is an error at once.
@@ -140,7 +149,7 @@ async def _converse(process: asyncio.subprocess.Process, command: Command) -> tu
             feeding.result()
         out, err = await reading
         await process.wait()
-        return out, err
+        return (out if isinstance(out, bytes) else b""), err
     finally:
         for work in (reading, feeding):
             work.cancel()

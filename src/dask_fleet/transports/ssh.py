@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import CommandFailedError, UnreachableHostError
-from dask_fleet.transports.content import check_files, pieces
+from dask_fleet.transports.content import check_files, open_output, pieces
 from dask_fleet.transports.ssh_connections import Pool
 from dask_fleet.transports.ssh_wrapping import kill_line, wrap
 
@@ -88,11 +88,14 @@ class SshTransport:
     async def run(self, command: Command, *, check: bool = True) -> Outcome:
         """Run a command to its end; see `Transport.run`."""
         check_files(self.host, command)
-        async with self._sessions:
-            session, connection = await self._start(command, merged=False)
+        async with self._sessions, _output(self.host, command) as output:
+            session, connection = await self._start(
+                command, merged=False, streamed=output is not None
+            )
             feeding = asyncio.ensure_future(_feed(session, command))
+            ended = session.closed.wait() if output is None else _save(session, output)
             try:
-                await asyncio.wait_for(self._ended(session, feeding), command.timeout)
+                await asyncio.wait_for(_either(ended, feeding), command.timeout)
             except asyncio.TimeoutError:
                 await self._end(session, connection)
                 raise self._late(command) from None
@@ -111,7 +114,7 @@ class SshTransport:
         """Run a command and yield its lines; see `Transport.lines`."""
         check_files(self.host, command)
         async with self._sessions:
-            session, connection = await self._start(command, merged=True)
+            session, connection = await self._start(command, merged=True, streamed=True)
             feeding = asyncio.ensure_future(_feed(session, command))
             last: deque[str] = deque(maxlen=12)
             done = False
@@ -156,7 +159,7 @@ class SshTransport:
         return connection, await connection.forward_local_port("127.0.0.1", 0, address, port)
 
     async def _start(
-        self, command: Command, *, merged: bool
+        self, command: Command, *, merged: bool, streamed: bool
     ) -> tuple[Session, asyncssh.SSHClientConnection]:
         """Open a channel and start the command; tries again only where nothing was started."""
         from dask_fleet.transports.ssh_library import asyncssh
@@ -166,7 +169,7 @@ class SshTransport:
         line = wrap(command.argv, mark, sudo=self._spec.sudo, merged=merged)
         for pause in (0.05, 0.2, 0.8, None):
             connection = await self._connections.connection(self.host)
-            session = Session(mark, merged=merged, streamed=merged)
+            session = Session(mark, merged=merged, streamed=streamed)
             starting = asyncio.ensure_future(_open_session(connection, session, line))
             try:
                 await asyncio.shield(starting)
@@ -189,9 +192,6 @@ class SshTransport:
                 return session, connection
             await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
-
-    async def _ended(self, session: Session, feeding: asyncio.Future[None]) -> None:
-        await _either(session.closed.wait(), feeding)
 
     async def _end(self, session: Session, connection: asyncssh.SSHClientConnection) -> None:
         """Kill what a command has started, whatever else is cancelled meanwhile."""
@@ -291,6 +291,21 @@ async def _feed(session: Session, command: Command) -> None:
         if not await session.write(piece):
             return
     session.end_input()
+
+
+@contextlib.asynccontextmanager
+async def _output(host: str, command: Command) -> AsyncGenerator[BinaryIO | None, None]:
+    if not command.output:
+        yield None
+        return
+    with open_output(host, command) as file:
+        yield file
+
+
+async def _save(session: Session, file: BinaryIO) -> None:
+    """Write standard output into a file as it comes; a thread does the writing."""
+    while piece := await session.read():
+        await asyncio.to_thread(file.write, piece)
 
 
 async def _either(closed: Any, feeding: asyncio.Future[None]) -> None:

@@ -58,7 +58,7 @@ def test_what_is_no_name_of_an_image(image: str):
         (
             "runtime: compose\n",
             [
-                'environment: containers are made of an image, and host "sch" has compose; write `environment: {image: NAME}`'
+                'environment: containers are made of an image, and host "sch" has compose; write `environment: {image: NAME}`, `{build: FOLDER}` with a Dockerfile in it, or `{base: IMAGE}` for a locked environment to be put on it'
             ],
         ),
         (
@@ -68,7 +68,41 @@ def test_what_is_no_name_of_an_image(image: str):
         (
             "environment: {interpreter: /opt/conda/bin/python}\n",
             [
-                "environment.interpreter: an interpreter is named for an image, and there is none; remove it, or write `image`"
+                "environment.interpreter: an interpreter is named for an image, and there is none; remove it, or write `image` or `build`"
+            ],
+        ),
+        (
+            "environment: {build: a}\n",
+            [
+                'environment.build: an image is for containers, and host "sch" runs under systemd; say `runtime: compose` for the whole fleet, or name a locked environment instead'
+            ],
+        ),
+        (
+            "runtime: compose\nenvironment: {image: a, build: b}\n",
+            ['environment.build: an environment has either "image" or "build"; keep one of them'],
+        ),
+        (
+            "runtime: compose\nenvironment: {image: a, build_on: sch}\n",
+            [
+                "environment.build_on: a host is named that builds, and there is nothing to build; remove it, or write `build` or `base`"
+            ],
+        ),
+        (
+            "runtime: compose\nenvironment: {image: a, base: b}\n",
+            [
+                'environment.base: a base is for a locked environment, and "image" is an image of its own; keep one of them'
+            ],
+        ),
+        (
+            "environment: {base: b}\n",
+            [
+                'environment.base: an image is for containers, and host "sch" runs under systemd; say `runtime: compose` for the whole fleet, or name a locked environment instead'
+            ],
+        ),
+        (
+            "runtime: compose\nenvironment: {build: a, build_on: nobody}\n",
+            [
+                'environment.build_on: unknown host "nobody"; name one of the hosts, with a Docker engine; it need not run anything of the fleet'
             ],
         ),
         (

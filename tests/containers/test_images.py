@@ -1,0 +1,220 @@
+"""Images that are built of a Dockerfile and sent to hosts that have no registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lab import Host, Lab
+
+from dask_fleet.errors import UnreachableHostError
+from tests.containers.conftest import CONTAINED, IMAGE
+from tests.vms.operator import RIGHT, Operator, all_run, eventually
+
+BUILT = CONTAINED.replace(f'{{image: "{IMAGE}"}}', "{build: image, build_on: dask-worker-0004}")
+DOCKERFILE = f"""\
+FROM {IMAGE}
+COPY greeting /greeting
+"""
+UNIT = "dask-fleet.sst.dask-workers-default"
+NAME = re.compile(r"localhost/dask-fleet/sst:[0-9a-f]{16}")
+SPOOL = "/var/lib/dask-fleet/images"
+
+
+@pytest.fixture(scope="module")
+def fleet(operator: Operator) -> Operator:
+    operator.call("down", "--yes", status=None)
+    folder = operator.folder / "image"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    (folder / "greeting").write_text("hello\n")
+    operator.write(BUILT)
+    return operator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_before(operator: Operator):
+    yield
+    operator.write(CONTAINED)
+
+
+def greeting(host: Host, unit: str = UNIT) -> str:
+    return host.run(["docker", "exec", unit, "cat", "/greeting"]).stdout.strip()
+
+
+def containers(lab: Lab) -> dict[str, str]:
+    return {host.name: host.run(["docker", "ps", "-q", "--no-trunc"]).stdout for host in lab.hosts}
+
+
+def ids(lab: Lab, name: str) -> set[str]:
+    inspect = ["docker", "image", "inspect", "-f", "{{.Id}}", name]
+    return {host.run(inspect).stdout for host in lab.hosts}
+
+
+def sent(said: str) -> dict[str, float]:
+    """Return how many MiB each host was sent."""
+    found = re.findall(r"(dask-[a-z]+(?:-[0-9]+)?).*?sending ([0-9.]+) MiB", said)
+    return {host: float(size) for host, size in found}
+
+
+def test_it_is_built_once_and_hosts_are_sent_the_layer_that_they_lack(lab: Lab, fleet: Operator):
+    said = fleet.call("up", "--yes").stdout
+    assert said.count("building localhost/dask-fleet/sst:") == 1
+    name = NAME.search(said)
+    assert name is not None
+    assert len(ids(lab, name[0])) == 1
+    assert set(sent(said)) == {host.name for host in lab.hosts if host.name != "dask-worker-0004"}
+    assert max(sent(said).values()) < 1
+    assert [greeting(host) for host in lab.workers] == ["hello"] * 4
+    assert fleet.compute() == RIGHT
+    assert fleet.plan()["empty"]
+    again = fleet.call("up", "--yes").stdout
+    assert "nothing to do" in again
+    assert "building" not in again
+
+
+def test_a_change_of_one_file_sends_one_layer(lab: Lab, fleet: Operator):
+    before = containers(lab)
+    (fleet.folder / "image" / "greeting").write_text("good evening\n")
+    said = fleet.call("up", "--yes").stdout
+    assert max(sent(said).values()) < 1
+    assert [greeting(host) for host in lab.workers] == ["good evening"] * 4
+    assert set(before.values()).isdisjoint(containers(lab).values())
+    assert all_run(fleet.rows())
+    for host in lab.hosts:
+        assert host.run(f"find {SPOOL} -type f 2>/dev/null || :").stdout == ""
+
+
+def test_images_are_listed_and_what_nothing_uses_is_removed(lab: Lab, fleet: Operator):
+    (fleet.folder / "image" / "greeting").write_text("good night\n")
+    fleet.call("up", "--yes")
+    listed = json.loads(fleet.call("image", "ls", "--json").stdout)
+    mine = [one for one in listed["images"] if one["host"] == "dask-worker-0001"]
+    assert len(mine) == 3
+    assert [one["name"] for one in mine if one["used"]] == [listed["declared"]]
+    assert all(0 <= one["age"] < 3600 for one in mine)
+    text = fleet.call("image", "ls").stdout
+    assert "dask-scheduler, dask-worker-[0001-0004]" in text
+    assert "in use" in text
+    refused = fleet.call("image", "prune", status=1)
+    assert "no terminal to ask on" in refused.stderr
+    fleet.call("image", "prune", "--yes")
+    left = json.loads(fleet.call("image", "ls", "--json").stdout)["images"]
+    # The newest that is not used stays, for a way back.
+    assert [one["name"] for one in left if one["host"] == "dask-worker-0001"] == [
+        one["name"] for one in mine[:2]
+    ]
+    assert len(left) == 10
+    assert "nothing removed" in fleet.call("image", "prune", "--yes").stdout
+    assert fleet.compute() == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "words"),
+    [
+        (f"FROM {IMAGE}\nRUN echo because of this >&2; exit 7\n", "because of this"),
+        (f"FROM {IMAGE}\nCOPY missing /x\n", "missing"),
+        ("FROM example.org/nowhere:1\n", "example.org/nowhere"),
+    ],
+)
+def test_a_dockerfile_that_does_not_build_changes_nothing(
+    lab: Lab, fleet: Operator, dockerfile: str, words: str
+):
+    before = containers(lab)
+    (fleet.folder / "image" / "Dockerfile").write_text(dockerfile)
+    said = fleet.call("up", "--yes", status=6)
+    assert "the image cannot be built on the engine of dask-worker-0004" in said.stderr
+    assert words in said.stderr.split("remedy")[0]
+    assert containers(lab) == before
+    (fleet.folder / "image" / "Dockerfile").write_text(DOCKERFILE)
+    assert fleet.plan()["empty"]
+
+
+def test_an_image_for_another_processor_is_refused(lab: Lab, fleet: Operator):
+    before = containers(lab)
+    pack = "tar -C / -c etc/hostname | docker import --platform linux/arm64 - example.org/arm:1"
+    lab.workers[3].run(pack)
+    (fleet.folder / "image" / "Dockerfile").write_text("FROM example.org/arm:1\nCOPY greeting /\n")
+    said = fleet.call("up", "--yes", status=6)
+    for host in lab.hosts:
+        words = f"{host.name}: the image is for linux/arm64, and this host runs linux/amd64"
+        assert words in said.stderr
+    assert containers(lab) == before
+    (fleet.folder / "image" / "Dockerfile").write_text(DOCKERFILE)
+    assert fleet.plan()["empty"]
+
+
+def test_a_host_without_room_is_left_as_it_is(lab: Lab, fleet: Operator):
+    host = lab.workers[1]
+    before = host.run(["docker", "ps", "-q", "--no-trunc"]).stdout
+    host.run(f"mkdir -p {SPOOL} && mount -t tmpfs -o size=1m tmpfs {SPOOL}")
+    (fleet.folder / "image" / "greeting").write_text("no room\n")
+    said = fleet.call("up", "--yes", status=6)
+    assert "dask-worker-0002: there is no room for the image" in said.stderr
+    assert re.search(r"\d+ MiB are free of about \d+ needed", said.stderr)
+    assert host.run(["docker", "ps", "-q", "--no-trunc"]).stdout == before
+    assert greeting(lab.workers[0]) == "no room"
+    host.run(["umount", SPOOL])
+    fleet.call("up", "--yes")
+    assert greeting(host) == "no room"
+    assert fleet.plan()["empty"]
+
+
+def test_what_was_cut_off_is_gone_on_with(lab: Lab, fleet: Operator):
+    host = lab.workers[1]
+    before = host.run(["docker", "ps", "-q", "--no-trunc"]).stdout
+    (fleet.folder / "image" / "Dockerfile").write_text(DOCKERFILE + "COPY large /large\n")
+    (fleet.folder / "image" / "greeting").write_text("cut off\n")
+    (fleet.folder / "image" / "large").write_bytes(os.urandom(160 << 20))
+    up = fleet.begin("up", "--yes")
+    arrived = f"find {SPOOL} -type f ! -name '*.new' -size +15M 2>/dev/null || :"
+    eventually("a piece has arrived", lambda: host.run(arrived).stdout, 120)
+    host.run("pkill -KILL -f '^sshd: '")
+    _, said = up.communicate(timeout=150)
+    assert up.returncode == UnreachableHostError.exit_code, said
+    assert "dask-worker-0002: the connection was lost" in said
+    assert host.run(["docker", "ps", "-q", "--no-trunc"]).stdout == before
+    assert [greeting(one) for one in lab.workers if one is not host] == ["cut off"] * 3
+    pieces = len(host.run(arrived).stdout.split())
+    assert pieces >= 1
+    again = fleet.call("up", "--yes").stdout
+    found = re.search(r"dask-worker-0002: sending .*?, (\d+) of (\d+) pieces", again)
+    assert found is not None
+    assert int(found[1]) <= int(found[2]) - pieces
+    assert greeting(host) == "cut off"
+    assert fleet.plan()["empty"]
+    assert fleet.compute() == RIGHT
+
+
+def test_the_operators_own_engine_builds(lab: Lab, fleet: Operator, tmp_path: Path):
+    """It is that of a host here, which the operator reaches by its socket."""
+    client = tmp_path / "docker"
+    client.symlink_to(lab.base / "usr/bin/docker")
+    one = replace(
+        fleet,
+        variables={
+            **fleet.variables,
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "DOCKER_HOST": f"unix:///proc/{lab.workers[2].pid}/root/run/docker.sock",
+        },
+    )
+    one.write(BUILT.replace(", build_on: dask-worker-0004", ""))
+    (one.folder / "image" / "Dockerfile").write_text(DOCKERFILE)
+    (one.folder / "image" / "greeting").write_text("from here\n")
+    said = one.call("up", "--yes").stdout
+    assert "on the operator's engine" in said
+    assert [greeting(host) for host in lab.workers] == ["from here"] * 4
+    # Without an engine here, an image that hosts have is enough, and one that none has is not.
+    bare = replace(fleet, variables={**fleet.variables, "DOCKER_HOST": "unix:///nowhere.sock"})
+    assert bare.plan()["empty"]
+    (one.folder / "image" / "greeting").write_text("from nowhere\n")
+    refused = bare.call("up", "--yes", status=6)
+    assert "the operator's engine does not answer" in refused.stderr
+    assert "build_on" in refused.stderr
+    assert [greeting(host) for host in lab.workers] == ["from here"] * 4
