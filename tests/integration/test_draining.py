@@ -34,6 +34,20 @@ with Client(timeout=60) as client:
     slowly.result(timeout=120)
     print(len(client.get_events("began")), flush=True)
 """
+ACTS = """\
+from distributed import Client
+class Counter:
+    def __init__(self):
+        self.n = 0
+    def increment(self):
+        self.n += 1
+        return self.n
+with Client(timeout=60) as client:
+    counter = client.submit(Counter, actor=True).result(timeout=60)
+    print("ready", flush=True)
+    input()
+    print(counter.increment().result(timeout=60), flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +104,11 @@ def test_what_runs_is_waited_for(fleet: Desk) -> None:
         said = fleet.call("restart", "--rolling", "--yes")
         assert "waits for 1 task to end" in said.out
         assert process.communicate(timeout=60)[0] == "1\n"
+
+
+def test_an_actor_is_not_thrown_away(fleet: Desk) -> None:
+    with client(fleet, ACTS) as process:
+        refused = fleet.call("restart", "--rolling", "--yes", "--drain", "2", status=12)
+        assert "1 actor, which cannot be moved" in refused.err
+        assert "they go on as before" in refused.err
+        assert process.communicate("\n", timeout=60)[0] == "1\n"

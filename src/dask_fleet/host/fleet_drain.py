@@ -164,8 +164,11 @@ class Drains:
         if address in self.scheduler.workers:
             name = self.scheduler.workers[address].name
             fleet_dask.say(f"{name} is not drained any more; it goes on")
-            # The worker confirms it, and is given work then.
-            self._tell(address, Status.running, f"fleet-keep-{time.time()}")
+            self._go_on(address)
+
+    def _go_on(self, address: str) -> None:
+        """Tell a worker that it runs; it confirms that, and is given work then."""
+        self._tell(address, Status.running, f"fleet-keep-{time.time()}")
 
     def _tell(self, address: str, status: Status, stimulus: str) -> None:
         message = {"op": "worker-status-change", "status": status.name, "stimulus_id": stimulus}
@@ -203,8 +206,14 @@ class Drains:
             self.moving.result()  # raises what went wrong, for the one who asks
 
         async def move() -> None:
-            await self.scheduler.retire_workers(
-                workers=addresses, close_workers=False, remove=False
-            )
+            try:
+                await self.scheduler.retire_workers(
+                    workers=addresses, close_workers=False, remove=False
+                )
+            finally:
+                # It has told them again that they close; those that are kept meanwhile do not.
+                for address in addresses:
+                    if address in self.scheduler.workers and address not in self.cordons:
+                        self._go_on(address)
 
         self.moving = asyncio.create_task(move())
