@@ -14,6 +14,7 @@ from lab.base import ENGINE, ensure_base
 from lab.fleet import Lab
 from lab.host import Host, default_hosts
 from lab.machine import REPOSITORY, LabError
+from lab.packages import PLUGIN, ensure_package
 
 __all__ = ["main"]
 
@@ -69,6 +70,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         print(f"the base of the hosts is {lab.base.name}")
         if arguments.engine:
             print(f"that of hosts with an engine is {ensure_base(lab.cache, ENGINE).name}")
+            ensure_package(lab.cache, *PLUGIN)
         return _run_inside(lab, rest)
     lab = Lab.load(folder)
     if arguments.command == "status":

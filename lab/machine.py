@@ -85,6 +85,7 @@ def call(
     timeout: float = 60,
     text: str | None = None,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command and capture what it says.
 
@@ -102,6 +103,7 @@ def call(
             errors="replace",
             timeout=timeout,
             env=env,
+            cwd=cwd,
             check=False,
             **feed,  # pyright: ignore[reportArgumentType, reportCallIssue]
         )
