@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dask_fleet.actions import Action, BuildEnvironment, Plan, PrepareHost, Replaced
 
-__all__ = ["Step", "steps"]
+__all__ = ["Step", "outlook", "steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,41 @@ def steps(plan: Plan, batch: int | None) -> tuple[Step, ...]:
         several = plan.replaced[first : first + batch]
         found.append(Step(_part(plan, _on(several)), several))
     return tuple(step for step in found if step.plan.phases)
+
+
+def outlook(plan: Plan, batch: int | None, hosts: int) -> str:
+    """Return what becomes of the work on workers that a plan stops, in words; empty if none is.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is to be done.
+    batch : int or None
+        How many hosts at once have their workers replaced; all of them if it is None.
+    hosts : int
+        How many hosts are to have workers.
+    """
+    if plan.interrupts:
+        lost = (
+            "The scheduler is stopped, and with it the work of all its clients, which it keeps in"
+            " memory."
+        )
+        others = len(plan.hosts) > 1
+        return f"{lost} --keep-scheduler leaves its host as it is." if others else lost
+    if not plan.replaced:
+        return ""
+    if batch is None:
+        return "All workers stop at once: what they hold is lost or computed again."
+    if min(batch, len(plan.replaced)) >= hosts:
+        return (
+            "No other host has workers that could take what these hold: they end what they compute,"
+            " and if a client still needs what they hold, they go on and the update stops."
+        )
+    pace = "host by host" if batch == 1 else f"{batch} hosts at once"
+    return (
+        f"Workers are replaced {pace}: they end what they compute, hand over what they hold, and"
+        " are registered again before the next."
+    )
 
 
 def _prepares(action: Action) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dask_fleet.actions import (
@@ -11,7 +13,7 @@ from dask_fleet.actions import (
     UpdateUnits,
     WriteFiles,
 )
-from dask_fleet.batches import steps
+from dask_fleet.batches import outlook, steps
 from tests.unit.simulator import ENVIRONMENT
 
 OLD, NEW = ("a", "b", "c"), "fresh"
@@ -68,3 +70,24 @@ def test_all_at_once(plan: Plan, batch: int | None):
     (step,) = steps(plan, batch)
     assert step.plan == plan
     assert not step.vital
+
+
+@pytest.mark.parametrize(
+    ("plan", "batch", "hosts", "words"),
+    [
+        (PLAN, 1, 4, "Workers are replaced host by host"),
+        (PLAN, 2, 4, "Workers are replaced 2 hosts at once"),
+        (PLAN, None, 4, "All workers stop at once"),
+        (PLAN, 3, 3, "No other host has workers that could take"),
+        (Plan(PLAN.changes, PLAN.phases, PLAN.replaced[:1]), 1, 1, "No other host has workers"),
+        (replace(PLAN, interrupts=True), 1, 4, "--keep-scheduler leaves its host as it is"),
+    ],
+)
+def test_what_becomes_of_running_work(plan: Plan, batch: int | None, hosts: int, words: str):
+    assert words in outlook(plan, batch, hosts)
+
+
+def test_there_is_nothing_to_say_where_no_work_is_stopped_and_no_host_to_keep_on_one_alone():
+    assert outlook(Plan(PLAN.changes, PLAN.phases), 1, 4) == ""
+    alone = Plan(phases=((UpdateUnits("a", ("dask-scheduler",)),),), interrupts=True)
+    assert "--keep-scheduler" not in outlook(alone, 1, 1)

@@ -21,7 +21,7 @@ from dask_fleet.cli.common import (
     yes_option,
 )
 from dask_fleet.cli.progress import Progress
-from dask_fleet.cli.render import plan_value, show_diff, show_pace, show_plan
+from dask_fleet.cli.render import plan_value, show_diff, show_outlook, show_plan
 from dask_fleet.errors import EXIT_CHANGES, FleetError, together
 from dask_fleet.pace import Pace
 from dask_fleet.spec.ranges import fold
@@ -102,7 +102,7 @@ def plan_command(
         click.echo(f"fleet {fleet.layout.name}: nothing to do")
     elif not plan.empty:
         show_plan(fleet.layout.name, plan)
-        show_pace(plan, Pace().batch)
+        show_outlook(plan, Pace().batch, _worker_hosts(fleet))
     if text and not json_:
         show_diff(text)
     if sight.failures:
@@ -123,7 +123,7 @@ def _confirm(
     if not json_:
         show_plan(fleet.layout.name, plan)
         if pace is not None:
-            show_pace(plan, pace.batch)
+            show_outlook(plan, pace.batch, _worker_hosts(fleet))
     if yes:
         return True
     if json_ or not sys.stdin.isatty():
@@ -132,6 +132,10 @@ def _confirm(
             "look at `dask fleet plan`, then say --yes",
         )
     return click.confirm(question, default=True)
+
+
+def _worker_hosts(fleet: Fleet) -> int:
+    return len({worker.host for worker in fleet.layout.workers})
 
 
 @click.command("up")

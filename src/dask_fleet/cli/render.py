@@ -22,7 +22,7 @@ __all__ = [
     "plan_value",
     "say",
     "show_diff",
-    "show_pace",
+    "show_outlook",
     "show_plan",
     "show_table",
     "size",
@@ -116,33 +116,12 @@ def show_plan(fleet: str, plan: Plan) -> None:
         say(f"{sign}{subject} on {hosts}: {why}", first=2, rest=12)
 
 
-def show_pace(plan: Plan, batch: int | None) -> None:
-    """Print what becomes of the work on workers that a plan stops.
+def show_outlook(plan: Plan, batch: int | None, hosts: int) -> None:
+    """Print what becomes of the work on workers that a plan stops; see `dask_fleet.batches`."""
+    from dask_fleet.batches import outlook
 
-    Parameters
-    ----------
-    plan : Plan
-        As it was shown.
-    batch : int or None
-        How many hosts at once have their workers replaced; all of them if it is None.
-    """
-    if plan.interrupts:
-        say(
-            "The scheduler is stopped, and with it the work of all its clients: it keeps that in"
-            " memory. --keep-scheduler leaves its host as it is.",
-            first=2,
-            rest=2,
-        )
-    elif plan.replaced and batch is None:
-        say("All workers stop at once: what they hold is lost or computed again.", first=2, rest=2)
-    elif plan.replaced:
-        hosts = "host by host" if batch == 1 else f"{batch} hosts at once"
-        say(
-            f"Workers are replaced {hosts}: they end what they compute, hand over what they hold,"
-            " and are registered again before the next.",
-            first=2,
-            rest=2,
-        )
+    if text := outlook(plan, batch, hosts):
+        say(text, first=2, rest=2)
 
 
 def show_diff(text: str) -> None:
