@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import os
 import re
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +17,7 @@ import pytest
 from lab import Host, Lab
 
 from dask_fleet.errors import UnreachableHostError
+from dask_fleet.images.archive import END, layer_name, member_head, member_tail, opening
 from tests.containers.conftest import CONTAINED, IMAGE
 from tests.vms.operator import RIGHT, Operator, all_run, eventually
 
@@ -136,10 +141,32 @@ def test_a_dockerfile_that_does_not_build_changes_nothing(
     assert fleet.plan()["empty"]
 
 
+def foreign() -> bytes:
+    """Return an archive of an image for a processor that no host of the lab has."""
+    files = io.BytesIO()
+    with tarfile.open(fileobj=files, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("empty"))
+    layer = files.getvalue()
+    digest = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    config = json.dumps(
+        {
+            "architecture": "arm64",
+            "os": "linux",
+            "created": "1980-01-01T00:00:00Z",
+            "config": {},
+            "history": [{"created": "1980-01-01T00:00:00Z"}],
+            "rootfs": {"type": "layers", "diff_ids": [digest]},
+        }
+    ).encode()
+    id_ = f"sha256:{hashlib.sha256(config).hexdigest()}"
+    head = opening("example.org/arm:1", config, id_, [digest])
+    member = member_head(layer_name(digest), len(layer)) + layer + member_tail(len(layer))
+    return head + member + END
+
+
 def test_an_image_for_another_processor_is_refused(lab: Lab, fleet: Operator):
     before = containers(lab)
-    pack = "tar -C / -c etc/hostname | docker import --platform linux/arm64 - example.org/arm:1"
-    lab.workers[3].run(pack)
+    lab.workers[3].run("base64 -d | docker load", text=base64.b64encode(foreign()).decode())
     (fleet.folder / "image" / "Dockerfile").write_text("FROM example.org/arm:1\nCOPY greeting /\n")
     said = fleet.call("up", "--yes", status=6)
     for host in lab.hosts:
@@ -175,7 +202,7 @@ def test_what_was_cut_off_is_gone_on_with(lab: Lab, fleet: Operator):
     up = fleet.begin("up", "--yes")
     arrived = f"find {SPOOL} -type f ! -name '*.new' -size +15M 2>/dev/null || :"
     eventually("a piece has arrived", lambda: host.run(arrived).stdout, 120)
-    host.run("pkill -KILL -f '^sshd: '")
+    host.run("pkill -KILL -f '^sshd: operator'")
     _, said = up.communicate(timeout=150)
     assert up.returncode == UnreachableHostError.exit_code, said
     assert "dask-worker-0002: the connection was lost" in said

@@ -116,17 +116,21 @@ def ls_command(file: Path | None, limit: tuple[str, ...], json_: bool) -> None:
 
 def _rows(images: list[StockedImage], declared: str) -> list[tuple[str, ...]]:
     """Return a row for each image; hosts that have it alike stand together."""
-    alike: dict[tuple[str, ...], list[str]] = {}
+    alike: dict[tuple[str, ...], list[StockedImage]] = {}
     for one in images:
         use = "in use" if one.used else ("declared" if one.name == declared else "")
-        row = (one.name, one.id[7:19], size(one.size), use, _age(one.age))
-        alike.setdefault(row, []).append(one.host)
-    return [(*row, ", ".join(fold(hosts))) for row, hosts in alike.items()]
+        alike.setdefault((one.name, one.id[7:19], size(one.size), use), []).append(one)
+    return [
+        (
+            *row,
+            _age(max(one.age or 0 for one in there)),
+            ", ".join(fold(one.host for one in there)),
+        )
+        for row, there in alike.items()
+    ]
 
 
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
+def _age(seconds: float) -> str:
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:
             count = int(seconds // length)

@@ -61,7 +61,7 @@ async def bake(engine: Engine, recipe: Recipe, image: str, store: Store, sink: S
             path = work / "export.tar"
             await engine.export(raw, [len(base.layers)], path)
             archive = await asyncio.to_thread(_made_same, store, path, base.layers, image)
-            await engine.load(archive)
+            await engine.load(image, archive)
         finally:
             await engine.forget(raw, f"{_STAGE}={recipe.digest}")
 

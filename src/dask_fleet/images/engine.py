@@ -146,11 +146,13 @@ class Engine:
         argv = ("docker", "run", "--rm", "-i", "--network=none", "--entrypoint=/bin/sh", image)
         return (await self.transport.run(Command((*argv, "-s"), text.encode()))).stdout
 
-    async def load(self, archive: Given) -> None:
+    async def load(self, image: str, archive: Given) -> None:
         """Take an image over that was made elsewhere."""
         argv = ("docker", "load", "--quiet")
         command = Command(argv, archive.first, SECONDS, archive.files)
         await self.transport.run(command)
+        # An engine notes when an image was tagged, and not when it was loaded.
+        await self.transport.run(Command(("docker", "tag", image, image)))
 
     async def forget(self, image: str, label: str) -> None:
         """Remove an image if it is there, and what nothing uses that bears a label."""

@@ -43,7 +43,8 @@ if [ "$login" = yes ]; then
   set -- --config "$config"
 fi
 docker "$@" pull --quiet "$wanted" >&2
-if [ "$wanted" != "$name" ]; then docker tag "$wanted" "$name"; fi
+# It notes when an image was tagged, and not when it was pulled.
+case $name in *@*) ;; *) docker tag "$wanted" "$name" ;; esac
 has=$(docker image inspect --format '{{{{.Os}}}}/{{{{.Architecture}}}}' "$name")
 runs=$(docker version --format '{{{{.Server.Os}}}}/{{{{.Server.Arch}}}}')
 if [ "$has" != "$runs" ]; then

@@ -45,8 +45,8 @@ _STAGES = {
 _RECEIVE = """\
 set -eu
 umask 077
-spool=$1 kib=$2 unpacked=$3
-shift 3
+spool=$1 image=$2 kib=$3 unpacked=$4
+shift 4
 mkdir -p "$spool"
 cd "$spool"
 exec 9<.
@@ -73,7 +73,8 @@ while [ $# -gt 0 ]; do
   order="$order $name"
 done
 status=0
-cat $order | docker load --quiet >&2 || status=13
+# An engine notes when an image was tagged, and not when it was loaded.
+{ cat $order | docker load --quiet >&2 && docker tag "$image" "$image"; } || status=13
 find . -type f -exec rm -f {} +
 exit "$status"
 """
@@ -95,6 +96,8 @@ class Shipment:
         Digests of those that have arrived before.
     unpacked : int
         Bytes of its layers, unpacked.
+    spool : str
+        Folder on the host for what has arrived.
     """
 
     image: str
@@ -102,6 +105,7 @@ class Shipment:
     pieces: tuple[Piece, ...]
     there: frozenset[str]
     unpacked: int
+    spool: str = SPOOL
 
     @property
     def missing(self) -> Sequence[Piece]:
@@ -122,7 +126,17 @@ class Shipment:
         kib = self.size // 1024 + 10_000
         unpacked = 2 * self.unpacked // 1024 + 10_000
         return Command(
-            ("sh", "-c", _RECEIVE, "receive", SPOOL, str(kib), str(unpacked), *words),
+            (
+                "sh",
+                "-c",
+                _RECEIVE,
+                "receive",
+                self.spool,
+                self.image,
+                str(kib),
+                str(unpacked),
+                *words,
+            ),
             self.opening,
             SECONDS,
             files=tuple(piece.path for piece in self.missing),

@@ -21,8 +21,8 @@ for repository in "$@"; do
     --format '{{.Repository}}:{{.Tag}}' | while IFS= read -r name; do
     case $name in *:"<none>") continue ;; esac
     docker image inspect --format '{{.Id}} {{.Size}} {{.Metadata.LastTagTime}}' "$name" | {
-      read -r id size day time rest
-      since=$(date -u -d "$day ${time%%.*}" +%s 2>/dev/null) || since=0
+      read -r id size day time zone rest
+      since=$(date -d "$day ${time%%.*} $zone" +%s 2>/dev/null) || since=0
       echo "image $name $id $size $since"
     }
   done
