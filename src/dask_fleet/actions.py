@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
     from dask_fleet.observed import HostSoftware
+    from dask_fleet.predecessors import Predecessor
     from dask_fleet.target import DoorTarget, ManagedFile
 
 __all__ = [
@@ -23,13 +24,14 @@ __all__ = [
     "StartRuntime",
     "StopProcesses",
     "StopRuntime",
+    "TakeOver",
     "UpdateDoor",
     "UpdateUnits",
     "Verb",
     "WriteFiles",
 ]
 
-Verb = Literal["create", "change", "restart", "start", "stop", "remove"]
+Verb = Literal["create", "change", "restart", "start", "stop", "remove", "replace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,18 @@ class StopRuntime:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Stop containers that are not the fleet's and are in its place; they are kept."""
+
+    host: str
+    predecessors: tuple[Predecessor, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(one.container.name for one in self.predecessors)
+        return f"stop and keep container {names}"
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateDoor:
     """Put the door's files into place, checked by nginx, and let it take them over."""
 
@@ -201,6 +215,7 @@ Action = (
     | UpdateUnits
     | RestartUnits
     | StopRuntime
+    | TakeOver
     | UpdateDoor
     | RemoveDoor
     | RemoveFleet
@@ -241,6 +256,12 @@ class Plan:
     def hosts(self) -> tuple[str, ...]:
         """The hosts on which something is done."""
         return tuple(dict.fromkeys(action.host for phase in self.phases for action in phase))
+
+    @property
+    def taken_over(self) -> tuple[TakeOver, ...]:
+        """What stops containers that are not the fleet's, host by host."""
+        every = (action for phase in self.phases for action in phase)
+        return tuple(action for action in every if isinstance(action, TakeOver))
 
     @property
     def empty(self) -> bool:

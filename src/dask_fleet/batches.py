@@ -49,6 +49,11 @@ def steps(plan: Plan, batch: int | None) -> tuple[Step, ...]:
     batch : int or None
         How many hosts with workers that run are done at once; ``None`` is all at once.
     """
+    if plan.taken_over and (batch is None or not plan.replaced):
+        # Who works now is stopped when every host has what comes after.
+        rest = _part(plan, lambda one: not _prepares(one))
+        several = Step(_part(plan, _prepares)), Step(rest, vital=False)
+        return tuple(step for step in several if step.plan.phases)
     if batch is None or not plan.replaced:
         return (Step(plan, vital=False),)
     rolled = {one.host for one in plan.replaced}

@@ -22,6 +22,7 @@ from dask_fleet.actions import (
     StartRuntime,
     StopProcesses,
     StopRuntime,
+    TakeOver,
     UpdateDoor,
     UpdateUnits,
     WriteFiles,
@@ -32,6 +33,7 @@ from dask_fleet.errors import EnvironmentBuildError, FleetError
 from dask_fleet.events import ActionDone, ActionFailed, ActionStarted, Sink
 from dask_fleet.installing import install
 from dask_fleet.journal import Journal
+from dask_fleet.runtimes.compose_foreign import make_way
 
 if TYPE_CHECKING:
     from dask_fleet.environment import Environment
@@ -159,6 +161,8 @@ async def _do(
             await run(runtime.begin(places))
         case StopRuntime():
             await run(runtime.end(places))
+        case TakeOver(predecessors=found):
+            await run(make_way(one.container for one in found))
         case UpdateUnits(units=units):
             await run(runtime.update(places, units))
         case RestartUnits(units=units):

@@ -66,6 +66,7 @@ class Fleet(PlannedFleet):
         timeout: float,
         break_lease: bool = False,
         pace: Pace | None = None,
+        take_over: bool = False,
     ) -> Upped:
         """Bring the fleet up as declared and wait until the scheduler lists every worker.
 
@@ -85,6 +86,9 @@ class Fleet(PlannedFleet):
             Whether to take the lease from another operator.
         pace : Pace, optional
             How many hosts at once have their workers replaced, and how long a drain may take.
+        take_over : bool
+            Whether containers that are not the fleet's and are in its place are stopped, and kept.
+            Otherwise their hosts are left out.
 
         Raises
         ------
@@ -102,7 +106,7 @@ class Fleet(PlannedFleet):
         from dask_fleet.registration import faults
         from dask_fleet.waiting import until_registered
 
-        plan, sight = await self._plan_around(sight)
+        plan, sight = await self._plan_around(sight, take_over=take_over)
         self._need(sight)
         failed = dict(sight.failures)
         if plan.empty:
@@ -118,7 +122,7 @@ class Fleet(PlannedFleet):
             if turn != before or time.monotonic() - looked > _FRESH_SECONDS:
                 sight = await self.look()
                 self._need(sight)
-                again, sight = await self._plan_around(sight)
+                again, sight = await self._plan_around(sight, take_over=take_over)
                 self._need(sight)
                 if again != plan and not again.empty and not confirm(again):
                     return Upped(again, time.monotonic() - began, declined=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,11 @@ class Imported:
 
 
 def import_folders(
-    given: Sequence[tuple[str, Path]], *, name: str, addresses: Mapping[str, str]
+    given: Sequence[tuple[str, Path]],
+    *,
+    name: str,
+    addresses: Mapping[str, str],
+    beside: Path = Path(),
 ) -> Imported:
     """Read folders of a set-up by hand.
 
@@ -62,6 +67,8 @@ def import_folders(
         Name of the fleet.
     addresses : Mapping of str to str
         Addresses of hosts that the caller knows.
+    beside : Path
+        Folder in which fleet.yaml is to lie.
 
     Raises
     ------
@@ -96,6 +103,8 @@ def import_folders(
             f"an address is given for {', '.join(unknown)}, and there is no such host",
             f"the hosts are {', '.join(joined.addresses)}",
         )
+    if joined.software.build:
+        joined.software.build = os.path.relpath(joined.software.build, beside)
     text = fleet_text(name, joined, shown)
     try:
         parse(text, {}, source="fleet.yaml")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DoorObserved",
+    "ForeignContainer",
     "HostObserved",
     "HostSoftware",
     "Interpreter",
@@ -77,6 +78,50 @@ class UnitObserved:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignContainer:
+    """A container on a host that is of no fleet.
+
+    Attributes
+    ----------
+    id, name, image : str
+        What Docker calls it and made it of.
+    state, policy : str
+        Such as ``running``, and whether it is started again: ``always``.
+    pid : int
+        Of its first process; 0 when it does not run.
+    project, service, folder : str
+        Whose it is under compose, and where that lies; empty if it is not compose's.
+    on_host : bool
+        Whether it is in the network of the host.
+    addresses : tuple of str
+        Its own.
+    ports : tuple of (str, int)
+        Address and port of the host under which it is reached.
+    command : tuple of str
+        What it runs.
+    """
+
+    id: str
+    name: str
+    image: str
+    state: str
+    policy: str
+    pid: int = 0
+    project: str = ""
+    service: str = ""
+    folder: str = ""
+    on_host: bool = False
+    addresses: tuple[str, ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    command: tuple[str, ...] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        place = f", in {self.folder}" if self.folder else ""
+        of = f"service {self.service} of project {self.project}{place}, " if self.project else ""
+        return f"container {self.name} ({of}image {self.image})"
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeObserved:
     """A runtime on a host, and its units by name.
 
@@ -92,6 +137,8 @@ class RuntimeObserved:
         Whether commands run with the rights that the runtime needs.
     images : frozenset of str
         Images that are there, by id, by name with tag, and by name with digest.
+    foreign : tuple of ForeignContainer
+        Containers that are of no fleet.
     """
 
     alive: bool = False
@@ -101,6 +148,7 @@ class RuntimeObserved:
     prepared: bool = True
     privileged: bool = True
     images: frozenset[str] = frozenset()
+    foreign: tuple[ForeignContainer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class PlannedFleet:
             A host is not fit for what it is to run, or has certificates of an authority that this
             machine does not have.
         """
-        return await self._plan_around(await self.look())
+        return await self._plan_around(await self.look(), take_over=True)
 
     async def plan_from(self, sight: Sight) -> Plan:
         """Return what ``up`` would do about what was seen.
@@ -155,11 +155,16 @@ class PlannedFleet:
             raise together(around.failures[host] for host in sorted(held))
         return plan
 
-    async def _plan_around(self, sight: Sight) -> tuple[Plan, Sight]:
-        """Return a plan without the hosts whose ports others hold; these become failures."""
+    async def _plan_around(self, sight: Sight, *, take_over: bool = False) -> tuple[Plan, Sight]:
+        """Return a plan without the hosts whose ports others hold; these become failures.
+
+        Containers that are not the fleet's do not count as others with ``take_over``: they are
+        stopped.
+        """
         targets = await self._targets_of_ours(sight)
         from dask_fleet import planner
         from dask_fleet.ports import ports_in_the_way
+        from dask_fleet.predecessors import predecessors, without_asking
         from dask_fleet.refusals import refusals
         from dask_fleet.strangers import held_ports
 
@@ -170,7 +175,11 @@ class PlannedFleet:
         plan = planner.plan_up(targets, sight.hosts, runtimes)
         in_the_way = ports_in_the_way(plan, targets, sight.hosts)
         layout = self.blueprint.layout(sight.hosts)
-        if held := await held_ports(self.hosts, layout, in_the_way, sight.hosts):
+        found = {one.host: predecessors(one, sight.hosts[one.host]) for one in targets}
+        held = await held_ports(self.hosts, layout, in_the_way, sight.hosts, found)
+        if not take_over:
+            held |= {host: without_asking(host, some) for host, some in found.items() if some}
+        if held:
             free = [target for target in targets if target.host not in held]
             plan, sight = planner.plan_up(free, sight.hosts, runtimes), sight.without(held)
         if self._issuer and not plan.empty:

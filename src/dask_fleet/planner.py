@@ -24,7 +24,8 @@ from dask_fleet.actions import (
 from dask_fleet.desired import CONSOLE
 from dask_fleet.drafting import Draft, join, paths_of, short
 from dask_fleet.places import TLS
-from dask_fleet.planning_units import begin, orphans_of, stop, update
+from dask_fleet.planning_units import begin, orphans_of, stop, take_over, update
+from dask_fleet.predecessors import in_the_place_of, predecessors
 from dask_fleet.proxy.planning import DOOR, door_changes
 from dask_fleet.published import INVENTORY
 from dask_fleet.spec.expand import SCHEDULER_NAME
@@ -74,8 +75,9 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Draft:
     removed = tuple(sorted(path for path in seen.files if path not in declared))
     own = runtime.own_files(target.places)
     rewritten = sorted(file.path for file in changed if file.path in own)
+    found = predecessors(target, seen)
     if seen.runtime.alive and not rewritten:
-        update(draft, target, seen, changed, removed)
+        update(draft, target, seen, changed, removed, in_the_place_of(found))
     else:
         begin(draft, target, seen, runtime, rewritten)
     if changed or removed:
@@ -94,6 +96,7 @@ def _host_up(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Draft:
         else:
             shown = ", ".join(sorted(names))
             draft.say("change", "files", f"edited or left behind: {shown}")
+    take_over(draft, target, seen, found)
     _plan_door(draft, target, seen)
     return draft
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dask_fleet.actions import StartRuntime, StopProcesses, StopRuntime, UpdateUnits
+from dask_fleet.actions import StartRuntime, StopProcesses, StopRuntime, TakeOver, UpdateUnits
 from dask_fleet.comparing import differences
 from dask_fleet.drafting import Draft, paths_of, short
 from dask_fleet.places import TLS
@@ -13,10 +13,11 @@ from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE
 
 if TYPE_CHECKING:
     from dask_fleet.observed import HostObserved
+    from dask_fleet.predecessors import Predecessor
     from dask_fleet.runtimes.base import Runtime
     from dask_fleet.target import HostTarget, ManagedFile, UnitTarget
 
-__all__ = ["begin", "orphans_of", "stop", "update"]
+__all__ = ["begin", "orphans_of", "stop", "take_over", "update"]
 
 
 def begin(
@@ -59,8 +60,11 @@ def update(
     seen: HostObserved,
     changed: tuple[ManagedFile, ...],
     removed: tuple[str, ...],
+    in_place: Mapping[str, str],
 ) -> None:
     """Say what is to be done where the runtime runs: take over what differs.
+
+    ``in_place`` says of units which others stand in their place.
 
     A unit that does not run is updated too, not merely started: an ``up`` that was killed may
     have written its files, and the runtime would start it as it was before.
@@ -69,7 +73,10 @@ def update(
     for unit in target.units:
         there = seen.runtime.units.get(unit.name)
         record = seen.records.get(unit.name)
-        if there is None:
+        if there is None and unit.name in in_place:
+            draft.say("replace", unit.name, in_place[unit.name], _contents(unit))
+            names.append(unit.name)
+        elif there is None:
             draft.say("create", unit.name, "it is not there", _contents(unit))
             names.append(unit.name)
         elif reason := _outdated(unit, target, seen, paths_of(changed, removed)):
@@ -95,6 +102,19 @@ def update(
     stop(draft, seen, names)
     if names:
         draft.run.append(UpdateUnits(target.host, tuple(names)))
+
+
+def take_over(
+    draft: Draft, target: HostTarget, seen: HostObserved, found: tuple[Predecessor, ...]
+) -> None:
+    """Say which containers make way; those in the place of a new unit are named with it."""
+    if not found:
+        return
+    for one in found:
+        if not set(one.units) - seen.runtime.units.keys():
+            draft.say("stop", str(one.container), f"it {one.reason}")
+    # All of them before any of the fleet's: an old worker must not find the new scheduler.
+    draft.stop.append(TakeOver(target.host, found))
 
 
 def stop(draft: Draft, seen: HostObserved, units: Iterable[str]) -> None:

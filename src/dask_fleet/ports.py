@@ -14,12 +14,13 @@ from dask_fleet.errors import PortHeldError
 
 if TYPE_CHECKING:
     from dask_fleet.layout import Layout
-    from dask_fleet.observed import HostObserved, Listener
+    from dask_fleet.observed import ForeignContainer, HostObserved, Listener
     from dask_fleet.target import HostTarget
 
 __all__ = [
     "Holder",
     "PortInTheWay",
+    "container_of",
     "foreign",
     "held_error",
     "holders_script",
@@ -166,11 +167,30 @@ def foreign(
     return tuple(port for port in ports if not ours(port))
 
 
+def container_of(
+    holder: Holder | None, containers: Iterable[ForeignContainer]
+) -> ForeignContainer | None:
+    """Return the container that a port is published for, or whose process holds it."""
+    if holder is None:
+        return None
+    published = _PUBLISHED.search(holder.command)
+    for one in containers:
+        if published and published[1] in one.addresses:
+            return one
+        if one.pid and one.pid in (holder.pid, holder.group):
+            return one
+    return None
+
+
 def held_error(
-    host: str, ports: Iterable[PortInTheWay], holders: Mapping[int, Holder]
+    host: str,
+    ports: Iterable[PortInTheWay],
+    holders: Mapping[int, Holder],
+    containers: Iterable[ForeignContainer] = (),
 ) -> PortHeldError:
     """Return the error that names every port in the way on a host, and who holds it."""
-    lines = [sentence(port, holders.get(port.inode)) for port in ports]
+    several = tuple(containers)
+    lines = [sentence(port, holders.get(port.inode), several) for port in ports]
     if len(lines) == 1:
         return PortHeldError(f"{host}: {lines[0]}", _REMEDY)
     return PortHeldError(
@@ -178,9 +198,12 @@ def held_error(
     )
 
 
-def sentence(port: PortInTheWay, holder: Holder | None) -> str:
+def sentence(
+    port: PortInTheWay, holder: Holder | None, containers: Iterable[ForeignContainer] = ()
+) -> str:
     """Return who holds a port that a unit needs, in words."""
-    who = str(holder) if holder else "a process that only root may look at"
+    container = container_of(holder, containers)
+    who = container or holder or "a process that only root may look at"
     return f"port {port.port}, which {port.unit} needs, is held by {who}"
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from dask_fleet.errors import FleetError
 from dask_fleet.inventory import Stranger, undeclared_workers
 from dask_fleet.observer import holders, look
-from dask_fleet.ports import foreign, held_error, sentence, unexplained
+from dask_fleet.ports import container_of, foreign, held_error, sentence, unexplained
 
 if TYPE_CHECKING:
     from dask_fleet.layout import Layout
-    from dask_fleet.observed import HostObserved, SchedulerObserved
+    from dask_fleet.observed import ForeignContainer, HostObserved, SchedulerObserved
     from dask_fleet.observer import HostAccess
     from dask_fleet.ports import Holder, PortInTheWay
+    from dask_fleet.predecessors import Predecessor
 
 __all__ = ["held_ports", "strangers"]
 
@@ -28,6 +29,7 @@ async def held_ports(
     layout: Layout,
     in_the_way: Iterable[PortInTheWay],
     observed: Mapping[str, HostObserved],
+    leaving: Mapping[str, Iterable[Predecessor]],
 ) -> dict[str, FleetError]:
     """Return an error for each host on which others hold ports that the fleet needs.
 
@@ -44,6 +46,8 @@ async def held_ports(
         Ports in the way of a plan.
     observed : Mapping
         What was seen on each host.
+    leaving : Mapping
+        Containers on each host that make way, or are refused by themselves.
     """
 
     async def error(host: str, ports: list[PortInTheWay]) -> FleetError | None:
@@ -51,7 +55,9 @@ async def held_ports(
             others, held = await _held_by_others(hosts[host], observed[host], ports)
         except FleetError as failure:
             return failure
-        return held_error(host, others, held) if others else None
+        going = [one.container for one in leaving.get(host, ())]
+        others = tuple(one for one in others if container_of(held.get(one.inode), going) is None)
+        return held_error(host, others, held, observed[host].runtime.foreign) if others else None
 
     by_host = _by_host(dict.fromkeys((*in_the_way, *unexplained(layout, observed))))
     errors = await asyncio.gather(*(error(host, ports) for host, ports in by_host.items()))
@@ -85,12 +91,35 @@ async def strangers(
         except FleetError as failure:
             fault = f"who holds its ports is not known: {failure.message.splitlines()[0]}"
             return [Stranger("process", host, "", fault)]
-        return [_process(port, held.get(port.inode)) for port in others]
+        containers = observed[host].runtime.foreign
+        by_container: dict[ForeignContainer, dict[int, PortInTheWay]] = {}
+        found: list[Stranger] = []
+        for port in others:
+            container = container_of(held.get(port.inode), containers)
+            if container is None:
+                found.append(_process(port, held.get(port.inode)))
+            else:  # Docker may hold a port twice, once for IPv6
+                by_container.setdefault(container, {})[port.port] = port
+        several = (_container(one, [*ports.values()]) for one, ports in by_container.items())
+        return [*found, *several]
 
     by_host = _by_host(unexplained(layout, observed))
     found = await asyncio.gather(*(there(*one) for one in by_host.items()))
     workers = undeclared_workers(layout, cluster)
     return (*(one for several in found for one in several), *workers)
+
+
+def _container(container: ForeignContainer, ports: list[PortInTheWay]) -> Stranger:
+    numbers = ", ".join(str(one.port) for one in ports)
+    units = " and ".join(dict.fromkeys(one.unit for one in ports))
+    return Stranger(
+        kind="process",
+        host=ports[0].host,
+        name=container.name,
+        fault=f"{container} has port {numbers}, which {units} needs",
+        port=ports[0].port,
+        pid=container.pid or None,
+    )
 
 
 def _process(port: PortInTheWay, holder: Holder | None) -> Stranger:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from dask_fleet import errors
+from dask_fleet.cli.common import reports_errors
 from dask_fleet.errors import (
     EXIT_CODES,
     CommandFailedError,
     DeadlineError,
     FleetError,
     LeaseHeldError,
+    PortHeldError,
     Problem,
     SeveralErrors,
     SpecError,
     UnreachableHostError,
+    together,
 )
 
 KINDS = [
@@ -41,6 +46,17 @@ def test_every_code_is_documented_once():
 def test_no_kind_takes_the_code_of_plan_or_usage():
     reserved = {0, errors.EXIT_CHANGES, errors.EXIT_USAGE, 130}
     assert not reserved & {kind.exit_code for kind in KINDS}
+
+
+def test_a_remedy_of_several_hosts_is_said_once():
+    @click.command()
+    @reports_errors
+    def failing() -> None:
+        faults = (("a: x", "mend"), ("b: x", "mend"), ("c: y", "wait"))
+        raise together(PortHeldError(*fault) for fault in faults)
+
+    said = CliRunner().invoke(failing).stderr.splitlines()
+    assert said == ["error: a: x", "error: b: x", "  remedy: mend", "error: c: y", "  remedy: wait"]
 
 
 def test_the_remedy_stands_below_the_fault():

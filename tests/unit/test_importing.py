@@ -26,6 +26,7 @@ from dask_fleet.legacy.dockerfile import read_dockerfile
 from dask_fleet.legacy.shells import find_command
 from dask_fleet.legacy.variables import Assignment, interpolate, read_env
 from dask_fleet.spec import parse
+from tests.conftest import REPOSITORY
 
 SET_UPS = Path(__file__).parent / "data" / "set_ups"
 NAMES = sorted(path.name for path in SET_UPS.iterdir())
@@ -269,10 +270,38 @@ def test_a_dockerfile_that_adds_nothing_stands_for_its_base(tmp_path: Path):
     assert "port: 8790" in done.text
 
 
-def test_what_a_dockerfile_adds_is_to_be_decided(tmp_path: Path):
+def test_an_image_that_a_dockerfile_adds_to_is_built_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     files = {"Dockerfile": "FROM quay.io/bcdev/xcube:1\nRUN pip install a\nRUN b\n"}
     done = one(tmp_path, "services: {s: {build: ., command: dask-scheduler}}", files)
-    assert ("decide", 2, "RUN pip install a and 1 more") in remarked(done)
+    assert ("changed", 2, "RUN pip install a and 1 more") in remarked(done)
+    assert 'environment:\n  build: "vm"\n' in done.text
+    assert done.problems == ()
+
+
+def test_arguments_of_a_build_are_to_be_decided(tmp_path: Path):
+    files = {"Dockerfile": "ARG V\nFROM quay.io/bcdev/xcube:${V}\nRUN b\n"}
+    compose = "services: {s: {build: {context: ., args: [V=2]}, command: dask-scheduler}}"
+    done = one(tmp_path, compose, files)
+    assert ("decide", 3, "RUN b") in remarked(done)
+    assert 'image: "quay.io/bcdev/xcube:2"' in done.text
+
+
+def test_two_folders_with_the_same_dockerfile_are_one_image_and_with_others_are_not(
+    tmp_path: Path,
+):
+    for number, more in enumerate(("", "", "RUN c\n")):
+        folder = tmp_path / f"vm-{number}"
+        folder.mkdir()
+        text = "services: {w: {build: ., command: dask-worker s:8786}}"
+        (folder / "docker-compose.yml").write_text(text, encoding="utf-8")
+        (folder / "Dockerfile").write_text(f"FROM a:1\nRUN b\n{more}", encoding="utf-8")
+    same = folders(tmp_path / "vm-0", tmp_path / "vm-1")
+    other = folders(tmp_path / "vm-0", tmp_path / "vm-2")
+    assert not any(what.startswith("image:") for _, _, what in remarked(same))
+    assert ("decide", 1, f"image: one built in {tmp_path}/vm-2") in remarked(other)
 
 
 def test_a_variable_that_nobody_sets_is_to_be_decided(tmp_path: Path):
@@ -351,6 +380,17 @@ def test_hosts_are_named_by_the_part_of_paths_in_which_they_differ(tmp_path: Pat
         (folder / "docker-compose.yml").write_text(text, encoding="utf-8")
     done = folders(*(tmp_path / vm / "dask" / "docker-worker" for vm in ("vm-1", "vm-2")))
     assert set(parse(done.text, {}).hosts) == {"vm-1", "vm-2"}
+
+
+def test_the_page_about_containers_shows_what_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(SET_UPS / "seed")
+    vms = sorted(path.name for path in Path().iterdir() if path.is_dir())
+    said = call(*vms, "--output", str(tmp_path / "fleet.yaml")).stdout.partition("\nwrote")[0]
+    page = (REPOSITORY / "docs" / "containers.md").read_text(encoding="utf-8")
+    assert said.startswith("found a scheduler and 4 workers")
+    assert f"```text\n{said}```\n" in page
 
 
 WRONG = {

@@ -107,7 +107,7 @@ def test_a_plan_in_a_pipe(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_plan_for_programs():
-    nothing = {"changes": [], "replaced": [], "interrupts": False}
+    nothing = {"changes": [], "replaced": [], "interrupts": False, "taken_over": []}
     assert plan_value("sst", Plan()) == {"fleet": "sst", "empty": True, **nothing}
     value = plan_value("sst", PLAN)
     assert not value["empty"]

@@ -12,7 +12,7 @@ from dask_fleet.checks.network import worker_findings
 from dask_fleet.command import Command, Outcome
 from dask_fleet.errors import FleetError, PortHeldError, UnreachableHostError
 from dask_fleet.inventory import Stranger, undeclared_workers
-from dask_fleet.observed import HostObserved, Listener, ProcessRecord
+from dask_fleet.observed import ForeignContainer, HostObserved, Listener, ProcessRecord
 from dask_fleet.observer import HostAccess, Sight
 from dask_fleet.ports import PortInTheWay, unexplained
 from dask_fleet.strangers import held_ports, strangers
@@ -97,6 +97,18 @@ def test_nobody_is_asked_while_every_process_has_its_ports():
     assert fake.asked == 0
 
 
+def test_a_container_that_is_not_the_fleets_is_named_once_with_its_ports():
+    proxy = "docker-proxy -host-port 9 -container-ip 172.18.0.9 -container-port 9"
+    held = "".join(f"{inode}\t{inode}\t{inode}\t/\t{proxy}\n" for inode in (21, 22, 23))
+    listeners = [Listener("0.0.0.0", 9021, 21), Listener("::", 9021, 22), Listener("::", 9022, 23)]
+    host = seen(*listeners)
+    old = ForeignContainer("1", "old", "x:1", "running", "always", 5, addresses=("172.18.0.9",))
+    host = replace(host, runtime=replace(host.runtime, foreign=(old,)))
+    (one,) = find(Fake(held), host)
+    assert (one.name, one.pid, one.port) == ("old", 5, 9021)
+    assert one.fault == f"container old (image x:1) has port 9021, 9022, which {WORKERS} needs"
+
+
 def test_a_host_that_does_not_tell_is_no_reason_to_fail():
     fake = Fake(UnreachableHostError(HOST, "the connection was lost"))
     (one,) = find(fake, seen(Listener("0.0.0.0", 9021, 7)))
@@ -114,7 +126,7 @@ def test_a_held_port_is_the_failure_of_its_host_alone(
     in_the_way: list[PortInTheWay], alive: tuple[str, ...]
 ):
     host = seen(Listener("0.0.0.0", 9021, 7), alive=alive)
-    failures = asyncio.run(held_ports(access(Fake(NGINX)), LAYOUT, in_the_way, {HOST: host}))
+    failures = asyncio.run(held_ports(access(Fake(NGINX)), LAYOUT, in_the_way, {HOST: host}, {}))
     assert isinstance(failures[HOST], PortHeldError)
     assert "nginx: master" in failures[HOST].message
     before = Sight({HOST: host, "vm-2": host}, {"vm-3": UnreachableHostError("vm-3", "away")})

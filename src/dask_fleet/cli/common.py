@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -166,12 +167,14 @@ def _report(error: FleetError, *, json_: bool) -> None:
         for problem in error.problems:
             say(str(problem), first=2, rest=6, err=True)
         return
-    for one in error.errors if isinstance(error, SeveralErrors) else (error,):
+    errors = error.errors if isinstance(error, SeveralErrors) else (error,)
+    for one, following in zip_longest(errors, errors[1:]):
         first, *more = one.message.splitlines()
         say(f"{label}: {first}", rest=2, err=True)
         for line in more:
             click.echo(f"  {line}", err=True)
-        if one.remedy:
+        # What helps several hosts alike is said once, behind the last of them.
+        if one.remedy and not (following and following.remedy == one.remedy):
             say(f"{click.style('remedy', fg='green')}: {one.remedy}", first=2, rest=4, err=True)
 
 

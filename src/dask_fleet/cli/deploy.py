@@ -21,7 +21,13 @@ from dask_fleet.cli.common import (
     yes_option,
 )
 from dask_fleet.cli.progress import Progress
-from dask_fleet.cli.render import plan_value, show_diff, show_outlook, show_plan
+from dask_fleet.cli.render import (
+    plan_value,
+    show_diff,
+    show_outlook,
+    show_plan,
+    show_taking_over,
+)
 from dask_fleet.errors import EXIT_CHANGES, FleetError, together
 from dask_fleet.pace import Pace
 from dask_fleet.spec.ranges import fold
@@ -103,6 +109,7 @@ def plan_command(
     elif not plan.empty:
         show_plan(fleet.layout.name, plan)
         show_outlook(plan, Pace().batch, _worker_hosts(fleet))
+        show_taking_over(plan, asked=False)
     if text and not json_:
         show_diff(text)
     if sight.failures:
@@ -124,6 +131,7 @@ def _confirm(
         show_plan(fleet.layout.name, plan)
         if pace is not None:
             show_outlook(plan, pace.batch, _worker_hosts(fleet))
+            show_taking_over(plan, asked=True)
     if yes:
         return True
     if json_ or not sys.stdin.isatty():
@@ -151,6 +159,11 @@ def _worker_hosts(fleet: Fleet) -> int:
 )
 @drain_option
 @keep_scheduler_option
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Stop containers that are not the fleet's and are in its place; they are kept.",
+)
 @accept_new_option
 @break_lease_option
 @click.option(
@@ -169,6 +182,7 @@ def up_command(
     all_at_once: bool,
     drain: float,
     keep_scheduler: bool,
+    take_over: bool,
     accept_new: bool,
     break_lease: bool,
     new_authority: bool,
@@ -187,6 +201,10 @@ def up_command(
     time goes on as before, and the update stops there. If the scheduler itself has to be replaced,
     the plan says so: the work of all clients is lost. --keep-scheduler leaves its host out;
     without it a later `up` replaces the scheduler, too.
+
+    A host on which containers of a set-up by hand stand in the place of the fleet's is left out,
+    unless --take-over is said. Then all of them are stopped, as soon as every host has what comes
+    after them, and kept: the old procedure is the way back.
 
     With --new-authority every process restarts, and every client needs a new bundle of
     `client-config`; that of the old authority is refused. Use it when a client's key is lost to
@@ -215,6 +233,7 @@ def up_command(
                 timeout=timeout,
                 break_lease=break_lease,
                 pace=pace,
+                take_over=take_over,
             ),
         )
     if json_:

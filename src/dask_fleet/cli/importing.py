@@ -64,6 +64,8 @@ def import_command(
     \b
       dask fleet import vm-1=copy/docker-scheduler vm-2=copy/docker-worker --output fleet.yaml
       dask fleet check
+      dask fleet plan             which running containers would be replaced
+      dask fleet up --take-over   replaces them
     """
     from dask_fleet.importing import import_folders
 
@@ -71,6 +73,7 @@ def import_command(
         [_named(one) for one in folders],
         name=name or name_of(Path().absolute().name),
         addresses=dict(_address(one) for one in addresses),
+        beside=output.parent if output else Path(),
     )
     if output is not None:
         write_new(output, done.text, force=force)

@@ -25,6 +25,7 @@ __all__ = [
     "show_outlook",
     "show_plan",
     "show_table",
+    "show_taking_over",
     "size",
 ]
 
@@ -35,8 +36,21 @@ _COLOURS = {
     "restart": "yellow",
     "stop": "red",
     "remove": "red",
+    "replace": "yellow",
 }
-_SIGNS = {"create": "+", "start": ">", "change": "~", "restart": "~", "stop": "x", "remove": "-"}
+_SIGNS = {
+    "create": "+",
+    "start": ">",
+    "change": "~",
+    "restart": "~",
+    "stop": "x",
+    "remove": "-",
+    "replace": "~",
+}
+
+
+_TOLD = ("id", "name", "image", "state", "project", "service", "folder")
+"""What JSON tells of a container; its command may have secrets in it."""
 
 
 def on_terminal() -> bool:
@@ -98,6 +112,12 @@ def plan_value(fleet: str, plan: Plan) -> dict[str, Any]:
         "changes": [dataclasses.asdict(change) for change in plan.changes],
         "replaced": [dataclasses.asdict(one) for one in plan.replaced],
         "interrupts": plan.interrupts,
+        "taken_over": [
+            {"host": action.host, "units": one.units, "reason": one.reason}
+            | {key: getattr(one.container, key) for key in _TOLD}
+            for action in plan.taken_over
+            for one in action.predecessors
+        ],
     }
 
 
@@ -122,6 +142,27 @@ def show_outlook(plan: Plan, batch: int | None, hosts: int) -> None:
 
     if text := outlook(plan, batch, hosts):
         say(text, first=2, rest=2)
+
+
+def show_taking_over(plan: Plan, *, asked: bool) -> None:
+    """Print what becomes of containers that are not the fleet's and are in its place.
+
+    Parameters
+    ----------
+    plan : Plan
+        As it was shown.
+    asked : bool
+        Whether it is about to be done.
+    """
+    if not plan.taken_over:
+        return
+    say(
+        "Containers that are not the fleet's are stopped, with what is computed in them, and kept;"
+        " Docker no longer starts them."
+        + ("" if asked else " `up` does it with --take-over, and leaves their hosts out without."),
+        first=2,
+        rest=2,
+    )
 
 
 def show_diff(text: str) -> None:

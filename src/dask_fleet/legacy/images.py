@@ -20,30 +20,36 @@ _DEFAULT = "quay.io/bcdev/xcube:1.13.3"
 
 @dataclass(slots=True)
 class Software:
-    """Image and the Python in it; an empty image is not known."""
+    """Image, or the folder that it is built of, and the Python in it; empty is not known."""
 
     image: str = ""
+    build: str = ""
     interpreter: str = ""
+
+    def __str__(self) -> str:
+        return f"one built in {self.build}" if self.build else self.image
 
 
 def software(services: Sequence[Service], workers: Sequence[Service], remarks: Remarks) -> Software:
-    """Return the image of a fleet: that of the workers, for all processes."""
-    images = {id(one): _image(one, remarks) for one in services}
-    first = next(iter(workers or services), None)
-    if first is None:
-        return Software()
-    chosen = images[id(first)]
-    for one in services:
-        image = images[id(one)]
-        if image and chosen and image != chosen:
+    """Return the software of a fleet: that of the workers, for all processes."""
+    chosen = Software()
+    text = ""
+    for one in (*workers, *(other for other in services if other not in workers)):
+        found = _software(one, remarks)
+        same = found == chosen or (found.build and one.dockerfile_text == text)
+        if not (chosen.image or chosen.build):
+            chosen, text = found, one.dockerfile_text
+        elif (found.image or found.build) and not same:
             remarks.decide(
                 one.place("image"),
-                f"image {image}",
+                f"image: {found}",
                 f"other containers have {chosen}, and all of a fleet have the same software",
                 f"it is {chosen}",
             )
-        chosen = chosen or image
-    return Software(chosen or _DEFAULT, _interpreter(services, remarks))
+    if services and not (chosen.image or chosen.build):
+        chosen = Software(_DEFAULT)
+    chosen.interpreter = _interpreter(services, remarks)
+    return chosen
 
 
 def _interpreter(services: Sequence[Service], remarks: Remarks) -> str:
@@ -63,42 +69,36 @@ def _interpreter(services: Sequence[Service], remarks: Remarks) -> str:
     return f"{path}/bin/python"
 
 
-def _image(service: Service, remarks: Remarks) -> str:
-    """Return the image of a service; say what is lost of one that is built."""
+def _software(service: Service, remarks: Remarks) -> Software:
+    """Return what the containers of a service are made of; say what is lost of a Dockerfile."""
     place = service.place("image")
     built = service.dockerfile
     if built is None:
-        return _tagged(service.image, place, remarks)
+        return Software(_tagged(service.image, place, remarks))
     file = service.compose.folder.place(service.dockerfile_name)
+    base = _tagged(built.base, Place(file.file, built.base_line), remarks)
     for one in built.others:
         if one.word not in _KNOWN:
             why, becomes = _MEANINGS.get(one.word, ("it is for the image", "it is left out"))
             where = Place(file.file, one.line)
             remarks.lost(where, f"{one.word} {one.rest}"[:60], why, becomes)
     if not built.adds:
-        return _tagged(built.base, Place(file.file, built.base_line), remarks)
-    first = built.adds[0]
-    where = Place(file.file, first.line)
-    added = len(built.adds)
+        return Software(base)
+    first, *more = built.adds
     what = f"{first.word} {' '.join(first.rest.split())}"[:60]
-    what += f" and {added - 1} more" if added > 1 else ""
-    if service.image:
-        remarks.decide(
-            where,
-            what,
-            "the image is more than its base, and each VM has built its own",
-            f"it is taken to be {service.image}: put one of them into a registry that hosts reach,"
-            " or load it on each",
-        )
-        return _tagged(service.image, place, remarks)
-    remarks.decide(
-        where,
-        what,
-        f"the image is more than its base {built.base or '(none is named)'}",
-        "fleet.yaml has the base, without this: build it, push it, and name it in"
-        " `environment: image:`",
-    )
-    return _tagged(built.base, Place(file.file, built.base_line), remarks)
+    what += f" and {len(more)} more" if more else ""
+    why = f"the image is more than its base {built.base}, and each VM has built its own"
+    where = Place(file.file, first.line)
+    folder, _, name = file.file.rpartition("/")
+    if name == "Dockerfile" and not service.build_options:
+        becomes = f"it is built once, of {folder}, and sent to hosts that lack it"
+        remarks.changed(where, what, why, becomes)
+        return Software(build=folder)
+    options = service.build_options or f"the name {name}"
+    becomes = f"{options} is not taken over: build it and name it in `environment: image:`, or"
+    becomes += " write that into the Dockerfile and name its folder in `environment: build:`"
+    remarks.decide(where, what, why, becomes)
+    return Software(_tagged(service.image, place, remarks) or base)
 
 
 _MEANINGS = {

@@ -36,6 +36,8 @@ class Joined:
     user: str = ""
     nofile: int = 0
     volumes: list[str] = field(default_factory=list[str])
+    mounts: dict[str, tuple[str, str, str]] = field(default_factory=dict[str, tuple[str, str, str]])
+    limit_cpus: bool = False
     directory: str = ""
     tls: bool = False
 

@@ -35,8 +35,10 @@ class Service:
         What its container runs of Dask's.
     dockerfile : Dockerfile or None
         What its image is built from, if it is.
-    dockerfile_name : str
-        Path of that file in the folder.
+    dockerfile_name, dockerfile_text : str
+        Path of that file in the folder, and what it says.
+    build_options : str
+        What else is said of how the image is built.
     image : str
         Name of its image as compose has it; empty if it only builds one.
     variables : dict
@@ -62,6 +64,8 @@ class Service:
     command: DaskCommand = field(default_factory=DaskCommand)
     dockerfile: Dockerfile | None = None
     dockerfile_name: str = ""
+    dockerfile_text: str = ""
+    build_options: str = ""
     image: str = ""
     variables: dict[str, tuple[str, Place]] = field(default_factory=dict[str, tuple[str, Place]])
     ports: list[Published] = field(default_factory=list[Published])
@@ -189,12 +193,10 @@ def _read_build(service: Service, build: object) -> None:
             "name an image in `environment: image:`",
         )
         return
-    service.dockerfile_name = path
+    service.dockerfile_name, service.dockerfile_text = path, text
     service.dockerfile = read_dockerfile(text, arguments)
-    odd = sorted(set(entry) - {"context", "dockerfile", "args", "dockerfile_inline", "target"})
-    if odd or "target" in entry:
-        what = f"build: {', '.join([*odd, *(['target'] if 'target' in entry else [])])}"
-        compose.remarks.lost(service.place("build"), what, "it says how the image is built")
+    known = {"context", "dockerfile"}
+    service.build_options = ", ".join(sorted(key for key in entry if key not in known))
 
 
 def _argv(value: object) -> tuple[str, ...] | None:

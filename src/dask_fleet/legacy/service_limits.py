@@ -36,12 +36,14 @@ def read_rest(service: Service, values: Mapping[str, object]) -> None:
     _read_ulimits(service, values.get("ulimits"))
     _say_restart(service, values.get("restart"))
     if service.cpus:
-        remarks.lost(
-            service.place("cpus" if "cpus" in values else "deploy"),
-            f"cpus: {service.cpus:g}",
-            "Docker kept the container to this share of the CPUs",
-            "`nthreads` alone says how many are used at once",
-        )
+        place = service.place("cpus" if "cpus" in values else "deploy")
+        what = f"cpus: {service.cpus:g}"
+        why = "Docker kept the container to this share of the CPUs"
+        if service.command.role == "worker":
+            becomes = "`limit_cpus`: no more CPUs than its workers have threads"
+            remarks.changed(place, what, why, becomes)
+        else:
+            remarks.lost(place, what, why, "the scheduler has what it needs")
     mode = values.get("network_mode")
     if mode is not None and mode not in ("host", "bridge", "default"):
         why = "processes were in another network"

@@ -82,6 +82,9 @@ def join_containers(joined: Joined, services: Sequence[Service], remarks: Remark
                     f"{before} is taken",
                 )
     joined.volumes = [str(one) for one in by_place.values()]
+    joined.mounts = {one.source: one.mount for one in by_place.values() if one.mount}
+    workers = [one for one in services if one.command.role == "worker"]
+    joined.limit_cpus = bool(workers) and all(one.cpus for one in workers)
     mounted = [one for one in services if one.volumes]
     if mounted and not joined.user:
         remarks.decide(

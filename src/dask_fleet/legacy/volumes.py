@@ -36,11 +36,15 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A folder of the host, or a named volume, and where the container has it."""
+    """A folder of the host, or a named volume, and where the container has it.
+
+    ``mount`` has kind, device and options of a named volume that is mounted from elsewhere.
+    """
 
     source: str
     inside: str
     read_only: bool = False
+    mount: tuple[str, str, str] | None = None
 
     def __str__(self) -> str:
         return f"{self.source}:{self.inside}{':ro' if self.read_only else ''}"
@@ -147,14 +151,19 @@ def read_volumes(compose: ComposeFile, path: Path, value: object) -> Iterator[Vo
                 "it is left out; add it to `containers: volumes:`",
             )
         else:
-            if not source.startswith("/"):
-                _say_named(compose, source, where)
-            yield Volume(source, inside, read_only)
+            mount = None if source.startswith("/") else _mounted(compose, source, where)
+            yield Volume(source, inside, read_only, mount)
 
 
-def _say_named(compose: ComposeFile, name: str, path: Path) -> None:
-    """Say what becomes of what a named volume holds."""
+def _mounted(compose: ComposeFile, name: str, path: Path) -> tuple[str, str, str] | None:
+    """Return what a named volume is mounted from; say where else it holds what it does."""
     declared = compose.mapping(("volumes", name))
+    options = cast("Mapping[str, object]", declared.get("driver_opts") or {})
+    whole = set(declared) == {"driver_opts"} or declared.get("driver") == "local"
+    if whole and {"type", "device"} <= set(options) <= {"type", "device", "o"}:
+        texts = [str(options.get(key, "")) for key in ("type", "device", "o")]
+        if not any("$" in text for text in texts):
+            return texts[0], texts[1], texts[2]
     was = str(declared.get("name") or f"{compose.project}_{name}")
     if declared.get("external"):
         was = str(declared.get("name") or name)
@@ -162,8 +171,8 @@ def _say_named(compose: ComposeFile, name: str, path: Path) -> None:
         compose.remarks.lost(
             compose.place(("volumes", name), key=True),
             f"volumes: {name}",
-            "it says how the volume is made, such as on NFS",
-            "mount it on the host and name the folder in `containers: volumes:`",
+            "it says how the volume is made",
+            "see `containers: mounts:`, or mount it on the host and name the folder",
         )
     compose.remarks.decide(
         compose.place(path),
@@ -172,3 +181,4 @@ def _say_named(compose: ComposeFile, name: str, path: Path) -> None:
         "the fleet has one of its own, empty: copy, or name the folder that"
         f" `docker volume inspect {was}` shows",
     )
+    return None

@@ -60,7 +60,10 @@ def _body(joined: Joined) -> Iterator[str]:
     yield ""
     yield "runtime: compose"
     yield "environment:"
-    yield f"  image: {json.dumps(joined.software.image)}"
+    if joined.software.build:
+        yield f"  build: {json.dumps(joined.software.build)}"
+    else:
+        yield f"  image: {json.dumps(joined.software.image)}"
     if joined.software.interpreter:
         yield "  # decide: where the Python of the conda environment lies in the image."
         yield f"  interpreter: {_scalar(joined.software.interpreter)}"
@@ -124,7 +127,7 @@ def _number(value: float) -> str:
 
 
 def _containers(joined: Joined) -> Iterator[str]:
-    if not (joined.user or joined.nofile or joined.volumes):
+    if not (joined.user or joined.nofile or joined.volumes or joined.limit_cpus):
         return
     yield ""
     yield "containers:"
@@ -135,6 +138,13 @@ def _containers(joined: Joined) -> Iterator[str]:
     if joined.volumes:
         yield "  volumes:"
         yield from (f"    - {_quoted(one)}" for one in joined.volumes)
+    if joined.mounts:
+        yield "  mounts:"
+        for name, (kind, device, options) in joined.mounts.items():
+            what = f"type: {_quoted(kind)}, device: {_quoted(device)}, options: {_quoted(options)}"
+            yield f"    {_scalar(name)}: {{{what}}}"
+    if joined.limit_cpus:
+        yield "  limit_cpus: true"
 
 
 def _mapping(key: str, values: Mapping[str, object]) -> Iterator[str]:

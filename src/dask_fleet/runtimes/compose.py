@@ -23,6 +23,7 @@ from dask_fleet.runtimes.compose_file import (
     service,
     volumes,
 )
+from dask_fleet.runtimes.compose_foreign import FOREIGN, read_foreign
 from dask_fleet.target import ManagedFile, UnitTarget
 
 __all__ = ["ComposeRuntime"]
@@ -41,7 +42,10 @@ _TEMPLATES = (
     '{{index .Config.Labels "com.docker.compose.config-hash"}}',
     "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{end}}",
 )
-_INSPECT = " ".join(_TEMPLATES)
+_INSPECT = (
+    f'{{{{$fleet := index .Config.Labels "{LABELS}.fleet"}}}}{{{{if eq $fleet "FLEET"}}}}'
+    f"container {' '.join(_TEMPLATES)}{{{{else if not $fleet}}}}{FOREIGN}{{{{end}}}}"
+)
 _IMAGES = "image {{.ID}} {{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
 
 _COMPOSE = """\
@@ -258,8 +262,7 @@ class ComposeRuntime:
 
     def look(self, places: Places) -> str:
         """Return shell text that prints images, containers and who made them."""
-        quoted = map(shlex.quote, (self._label, self._made(places)))
-        label, made = quoted
+        made = shlex.quote(self._made(places))
         owned = " ".join(map(shlex.quote, (places.run, places.work)))
         owner = shlex.quote(self.container.user)
         return f"""\
@@ -272,8 +275,8 @@ if version=$(docker version --format '{{{{.Server.Version}}}}' 2>/dev/null); the
   if command -v docker-compose >/dev/null 2>&1 || docker compose version >/dev/null 2>&1; then
     echo "compose 1"
   fi
-  set -- $(docker ps --all --quiet --filter label={label})
-  if [ $# -gt 0 ]; then docker inspect --format 'container {_INSPECT}' "$@"; fi
+  set -- $(docker ps --all --quiet)
+  if [ $# -gt 0 ]; then docker inspect --format '{_INSPECT.replace("FLEET", self.fleet)}' "$@"; fi
   for path in {made}/*; do
     if [ -f "$path" ]; then read -r hash <"$path"; echo "made ${{path##*/}} $hash"; fi
   done
@@ -302,6 +305,7 @@ fi
             prepared="prepared" in facts,
             privileged="engine" in facts or facts.get("login") == "0",
             images=frozenset(images),
+            foreign=tuple(read_foreign(text.split("\n"))),
         )
 
     def prepare(self, places: Places) -> Command:
