@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dask_fleet.command import Command, script
-from dask_fleet.errors import CommandFailedError, EnvironmentBuildError
+from dask_fleet.errors import CommandFailedError, EnvironmentBuildError, FleetError
 from dask_fleet.events import Note, Sink
 from dask_fleet.images.layers import INSPECT, EngineFacts, ImageFacts, read_engine, read_image
 
@@ -101,7 +101,7 @@ class Engine:
         """Return whether there is an engine and we may use it."""
         try:
             await self.transport.run(Command(("docker", "version", "--format", "{{.Server.Os}}")))
-        except CommandFailedError:
+        except FleetError:
             return False
         return True
 

@@ -174,13 +174,15 @@ class Pulls:
         """Return the digest that the image has on hosts which have it."""
         template = "{{range .RepoDigests}}{{println .}}{{end}}"
         command = Command(("docker", "image", "inspect", "--format", template, self.image))
-        asked = await asyncio.gather(
-            *(self._hosts[name].transport.run(command, check=False) for name in names),
-            return_exceptions=True,
-        )
-        # A host that does not answer knows nothing.
-        said = [one.stdout for one in asked if not isinstance(one, BaseException)]
-        return next((one for text in said if (one := digest_in(text.split(), self.image))), "")
+
+        async def ask(name: str) -> str:
+            try:
+                said = await self._hosts[name].transport.run(command, check=False)
+            except FleetError:
+                return ""  # a host that does not answer knows nothing
+            return digest_in(said.stdout.split(), self.image)
+
+        return next(filter(None, await asyncio.gather(*map(ask, names))), "")
 
 
 def repository_of(image: str) -> str:

@@ -126,12 +126,9 @@ class Supply:
             return builder, found
         others = [name for name in self._hosts if name not in besides and name != recipe.on]
         engines = [Engine(self._hosts[name].transport, f"the engine of {name}") for name in others]
-        # A host that does not answer has nothing to give: whoever needs it fails by itself.
-        seen = await asyncio.gather(
-            *(one.find(self.image) for one in engines), return_exceptions=True
-        )
+        seen = await asyncio.gather(*(self._found_on(one) for one in engines))
         for engine, found in zip(engines, seen, strict=True):
-            if isinstance(found, ImageFacts):
+            if found is not None:
                 self._say(f"taking the image from {engine.shown}")
                 return engine, found
         if not can_build:
@@ -140,6 +137,12 @@ class Supply:
                 "start Docker there, or name a host that builds: `environment: {build_on: HOST}`",
             )
         return builder, await self.build(builder, recipe)
+
+    async def _found_on(self, engine: Engine) -> ImageFacts | None:
+        try:
+            return await engine.find(self.image)
+        except FleetError:
+            return None  # one that does not answer has nothing to give
 
     async def build(self, engine: Engine, recipe: Recipe) -> ImageFacts:
         """Build the image, whether or not it is there already.
