@@ -91,7 +91,7 @@ def _software(service: Service, remarks: Remarks) -> Software:
     where = Place(file.file, first.line)
     folder, _, name = file.file.rpartition("/")
     if name == "Dockerfile" and not service.build_options:
-        becomes = f"it is built once, of {folder}, and sent to hosts that lack it"
+        becomes = "`environment: build:` of its folder: built once, and sent to hosts that lack it"
         remarks.changed(where, what, why, becomes)
         return Software(build=folder)
     options = service.build_options or f"the name {name}"
