@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from distributed.cli import dask_scheduler, dask_worker
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dask_fleet.cli import fleet
@@ -147,6 +147,43 @@ def test_no_key_of_a_service_is_dropped_in_silence(keys: set[str]):
         done = folders(root)
     named = {one.what.rstrip(":") for one in done.remarks}
     assert service.keys() - READ - SAME <= named
+
+
+_WORDS = st.sampled_from(("1", "8786:8786", "a:/b", "${X:-}", "sh -c 'x", "9e99", "inf", "."))
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 10**12) | st.floats() | _WORDS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.sampled_from(sorted(READ)), _VALUES), st.booleans())
+def test_no_value_of_a_service_is_too_odd(values: dict[str, object], worker: bool):
+    command = "dask-worker s:8786" if worker else "dask-scheduler"
+    service = {"image": "a:1", "command": command} | values
+    with tempfile.TemporaryDirectory() as root:
+        path = Path(root, "docker-compose.yml")
+        path.write_text(yaml.safe_dump({"services": {"s": service}}), encoding="utf-8")
+        said = call(root, "--json")
+    # Whatever it is, it ends in a fleet, in problems of one, or in an error that names the file.
+    assert said.exception is None or isinstance(said.exception, SystemExit)
+    assert said.exit_code in (0, FleetError.exit_code, SpecError.exit_code)
+    assert str(path) in said.stdout + said.stderr
+
+
+def test_what_is_no_service_is_said(tmp_path: Path):
+    done = one(tmp_path, "services: {s: {image: 'a:1', command: dask-scheduler}, t: , u: [1]}")
+    lost = {what for kind, _, what in remarked(done) if kind == "lost"}
+    assert lost == {"service t", "service u"}
+
+
+def test_values_of_another_kind_are_to_be_decided(tmp_path: Path):
+    odd = "ports: 8786, volumes: {a: b}, deploy: [1], ulimits: 5, environment: x, scale: .inf"
+    compose = f"services: {{s: {{image: 'a:1', command: dask-scheduler, {odd}}}}}"
+    found = remarked(one(tmp_path, compose))
+    for key in ("ports", "volumes", "deploy", "ulimits", "environment"):
+        assert ("decide", 1, f"{key}:") in found
 
 
 def test_every_option_of_the_installed_dask_is_known():

@@ -169,9 +169,8 @@ def read_compose(folder: Folder, remarks: Remarks) -> ComposeFile:
                 "compose reads it too, and what it says goes before",
                 "it is not read: join both files by `docker compose config` and import that",
             )
-    if not isinstance(document.value, dict):
-        what = "nothing" if document.value is None else "no mapping"
-        remarks.lost(folder.place(folder.compose), what, "it has no services")
+    if not compose.mapping(("services",)):
+        remarks.lost(folder.place(folder.compose), "no services", "nothing of it is run by compose")
     for key in compose.mapping(()):
         if key in TOP_KEYS:
             kind, why, becomes = TOP_KEYS[key]

@@ -75,6 +75,9 @@ def join(files: Sequence[ComposeFile], given: Mapping[str, str], remarks: Remark
 def _services(files: Sequence[ComposeFile]) -> Iterator[Service]:
     """Yield the services that are Dask's; say which are not."""
     for compose in files:
+        for name in compose.mapping(("services",)).keys() - compose.services.keys():
+            place = compose.place(("services", name), key=True)
+            compose.remarks.lost(place, f"service {name}", "nothing is said of it")
         for name, values in compose.services.items():
             service = read_service(compose, name, values)
             if service.command.role:

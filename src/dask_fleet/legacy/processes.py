@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["SchedulerFound", "WorkersFound", "read_scheduler", "read_workers"]
 
 
+_MOST = 1000
+"""Workers of one service; of more, ports of ten apart leave those that there are."""
+
 _AMOUNT = re.compile(r"\d+(?:\.\d*)?(?:[eE]\+?\d{1,2})?", re.ASCII)
 
 
@@ -151,6 +154,10 @@ def _read_numbers(service: Service, given: Given, found: WorkersFound) -> None:
         why = "Dask made as many workers as it thought fit"
         remarks.decide(place, f"--nworkers {nworkers}", why, "one worker; see `per_host`")
     found.count *= max(service.replicas, 1)
+    if found.count > _MOST:
+        why = "no host has ports for so many"
+        remarks.decide(place, f"{found.count} workers", why, "one worker; see `per_host`")
+        found.count = 1
     nthreads = given.one("nthreads")
     if nthreads is not None and nthreads.isdecimal():
         found.nthreads = int(nthreads) or None

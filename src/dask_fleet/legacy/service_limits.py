@@ -17,6 +17,15 @@ __all__ = ["read_rest"]
 
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
 _FACTORS = {letter: 1024**power for power, letter in enumerate("bkmgtp")} | {"": 1}
+_AMOUNT = re.compile(r"\d{1,6}(?:\.\d+)?", re.ASCII)
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("ports", "volumes"), list),
+    **dict.fromkeys(("deploy", "ulimits"), Mapping),
+    "environment": (list, Mapping),
+    "env_file": (list, str),
+    "build": (str, Mapping),
+    **dict.fromkeys(("command", "entrypoint"), (list, str)),
+}
 _ROOT = ("root", "0")
 _USER = re.compile(r"(\d+)(?::(\d+))?")
 
@@ -49,8 +58,11 @@ def read_rest(service: Service, values: Mapping[str, object]) -> None:
         why = "processes were in another network"
         becomes = "ports are published on the host's address"
         remarks.lost(service.place("network_mode"), f"network_mode: {mode}", why, becomes)
-    for key in values:
+    for key, value in values.items():
         place = compose.place((*path, key), key=True)
+        if value is not None and not isinstance(value, _KINDS.get(key, object)):
+            becomes = "nothing is taken of it"
+            remarks.decide(place, f"{key}:", "it is not written as compose reads it", becomes)
         if key in SERVICE_KEYS:
             kind, why, becomes = SERVICE_KEYS[key]
             say = remarks.changed if kind == "changed" else remarks.lost
@@ -145,10 +157,8 @@ def _say_always(service: Service, place: Place, what: str) -> None:
 
 
 def _number(value: object) -> float:
-    try:
-        return float(str(value))
-    except ValueError:
-        return 0
+    text = str(value)
+    return float(text) if _AMOUNT.fullmatch(text) else 0
 
 
 def _bytes(service: Service, value: object, *keys: str) -> int:
