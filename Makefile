@@ -113,6 +113,11 @@ bench-vms: develop ## measure a fleet of VMs against SSHCluster and Ansible, and
 	  .venv/bin/python -m benchmarks.vms
 	@.venv/bin/python scripts/figures.py
 
+.PHONY: bench-containers
+bench-containers: develop ## measure how images come to hosts against docker save and a build on each (root)
+	@.venv/bin/python -m lab --name bench --engine run -- .venv/bin/python -m benchmarks.containers
+	@.venv/bin/python scripts/figures.py
+
 .PHONY: bench-door
 bench-door: develop ## measure the door against no door and against jupyter-server-proxy
 	@./scripts/debian.sh nginx-light wrk

@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
 RESULTS = REPOSITORY / "benchmarks" / "results" / "latest.json"
 VMS, DOOR = RESULTS.with_name("vms.json"), RESULTS.with_name("door.json")
+CONTAINERS = RESULTS.with_name("containers.json")
 BEGIN, END = "<!-- figures: scripts/figures.py -->\n", "<!-- end of figures -->\n"
 
 ROWS = (
@@ -84,6 +85,7 @@ def render() -> str:
         if one["subject"] == "dask-fleet up --yes"
     )
     lines += ["", f"A second `up` with nothing to do takes {noop:.2f} s.", *_vms(), *_door()]
+    lines += _containers()
     return "\n".join(lines) + "\n"
 
 
@@ -137,6 +139,33 @@ def _door() -> list[str]:
         f"its health {', '.join(health[:-1])} and {health[-1]}; its metrics"
         f" {', '.join(metrics[:-1])} and {metrics[-1]}.",
         f"The routes to 1,000 workers are written, checked and loaded by nginx in {routes:.2f} s.",
+    ]
+
+
+def _containers() -> list[str]:
+    """Return what was measured of images on their way to hosts; nothing until it has been."""
+    if not CONTAINERS.exists():
+        return []
+    results: dict[str, Any] = json.loads(CONTAINERS.read_text(encoding="utf-8"))
+    ways = ("dask-fleet", "docker save | ssh docker load", "a build on each host")
+
+    def row(what: str) -> str:
+        cells = [
+            f"{_median(results, suite, f'{what}, whole command', way):.1f} s,"
+            f" {_median(results, suite, f'{what}, received by all', way):,.1f} MB"
+            for way in ways
+        ]
+        return " | ".join(cells)
+
+    suite = "containers delivery"
+    return [
+        "",
+        "An image to four booted hosts, seconds of the command and bytes that all receive:",
+        "",
+        "| | dask-fleet | `docker save` to each | a build on each |",
+        "| --- | --- | --- | --- |",
+        f"| the first time | {row('first')} |",
+        f"| one layer changed | {row('one layer')} |",
     ]
 
 
