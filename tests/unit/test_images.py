@@ -325,6 +325,9 @@ def test_the_dockerfile_of_an_environment():
     first, second = text.split("\n\n")
     assert first.count("FROM python:3.11-slim AS made\n") == 1
     assert second.startswith("FROM python:3.11-slim\nCOPY --from=made /opt/environment")
+    # What uv notes of the moment at which a wheel was written is taken out.
+    assert "-exec rm -f {} +" in first
+    assert "sed -i '/uv_cache.json,/d' {} +" in first
     # Wheels and uv stay behind, and nobody is root in it.
     assert "/opt/wheels" not in second
     assert "\nUSER 8786:8786\n" in second

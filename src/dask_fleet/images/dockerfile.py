@@ -17,7 +17,8 @@ PLACE = "/opt/environment"
 # An engine reaches no index, and needs none: everything is in the bundle, which ADD unpacks. The
 # second stage has neither wheels nor uv. Bytecode is what makes imports fast, and whoever runs in
 # the container cannot write it; checked against nothing but its own hash, it is right whatever
-# times files bear. A seed that is fixed makes it the same each time.
+# times files bear. A seed that is fixed makes it the same each time. uv notes when the file of each
+# wheel was written; nothing needs that here.
 TEMPLATE = """\
 # Written by dask-fleet: {shown}, on {base}.
 FROM {base} AS made
@@ -30,6 +31,8 @@ RUN cd /opt/wheels \\
  && ./uv venv --quiet --no-project --no-python-downloads --python {python} {place} \\
  && ./uv pip install --quiet --python {place}/bin/python --no-index --no-deps --require-hashes \\
     --compile-bytecode --link-mode hardlink --find-links wheels --requirement wheels.lock \\
+ && find {place} -path '*.dist-info/uv_cache.json' -exec rm -f {{}} + \\
+ && find {place} -path '*.dist-info/RECORD' -exec sed -i '/uv_cache.json,/d' {{}} + \\
  && {place}/bin/python -B -c 'import distributed' \\
  && rm -f {place}/.lock \\
  && mv requirements.lock wheels.lock {place}
