@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from lab import Host, Lab
 
+from dask_fleet.assembly import declare
 from dask_fleet.environment import built_in_lock
 from dask_fleet.wheels.platforms import read_lock
 from tests.containers.conftest import BASE, CONTAINED, IMAGE
@@ -60,7 +61,9 @@ NAMES = [
 
 def small_lock() -> str:
     """Return a part of xcube's lock, whose wheels are here."""
-    (wheels,) = (CACHE / "cache" / "dask-fleet" / "wheels").glob(f"*-{PLATFORM}-*/wheels")
+    xcube = declare(None, {}).environment.digest
+    gathered = CACHE / "cache" / "dask-fleet" / "wheels"
+    (wheels,) = gathered.glob(f"{xcube}-{PLATFORM}-*/wheels")
     pins = read_lock(built_in_lock("xcube").read_text(encoding="utf-8"), PLATFORM).pins
     chosen = [str(pin) for pin in pins if pin.name in NAMES]
     return "\n".join((f"--find-links {wheels}", *chosen)) + "\n"
