@@ -141,8 +141,8 @@ async def run_job(
                 event["input"]["path"] = data
                 event["host"] = fleet.layout.scheduler.host
                 event["shared"] = shared
-                if job.room is not None and cube != str(output):
-                    await _bring_home(job, job.room, event, output)
+                if cube != str(output):
+                    await _bring_home(job, event, output)
             yield event
 
 
@@ -263,18 +263,24 @@ def _make_ready(output: Path) -> None:
         )
 
 
-async def _bring_home(job: _Job, room: Room, result: dict[str, Any], output: Path) -> None:
+async def _bring_home(job: _Job, result: dict[str, Any], output: Path) -> None:
     """Write the picture and the result on this machine; the result then names that picture."""
-    said = await job.transport.run(room.show(result["picture"], _SECONDS))
+    content = await _content(job, result["picture"])
     picture = output / _PICTURE
     result["picture"] = str(picture)
     try:
-        picture.write_bytes(base64.b64decode(said.stdout))
+        picture.write_bytes(content)
         (output / _RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise JobError(
             f"cannot write into {output}: {error.strerror}", "give --output another folder"
         ) from error
+
+
+async def _content(job: _Job, path: str) -> bytes:
+    if job.room is None:
+        return Path(path).read_bytes()
+    return base64.b64decode((await job.transport.run(job.room.show(path, _SECONDS))).stdout)
 
 
 def _event(line: str) -> dict[str, Any] | None:
