@@ -149,6 +149,7 @@ def progress(seen: Mapping[str, Any]) -> str:
             (running, "task", "to end"),
             (held, "result", "to be moved"),
             (seen.get("actors", 0), "actor", "to go"),
+            (len(seen.get("silent", ())), "worker", "to answer"),
         )
         if count
     ]
@@ -171,6 +172,7 @@ def hindrance(seen: Mapping[str, Any]) -> str:
         first = "no other worker is there to take what its workers hold"
     else:
         first = "its workers were not drained in time"
+    lines += [f"{worker} does not answer" for worker in seen.get("silent", ())]
     if actors := seen.get("actors"):
         lines.append(f"{actors} actor{'' if actors == 1 else 's'}, which cannot be moved")
     named = sum(len(keys) for kind in ("running", "held") for keys in seen.get(kind, {}).values())

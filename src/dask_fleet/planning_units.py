@@ -123,6 +123,9 @@ def stop(draft: Draft, seen: HostObserved, units: Iterable[str]) -> None:
     for record in seen.records.values():
         if not record.alive or record.unit not in stopped:
             continue
+        there = seen.runtime.units.get(record.unit)
+        if there is not None and there.state == "stopped":
+            continue  # a container that is paused has processes, and none of them can hand over
         if record.role == "scheduler":
             draft.interrupts = True
         elif record.name != record.unit:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,3 +114,19 @@ def test_an_actor_is_not_thrown_away(fleet: Desk) -> None:
         assert "1 actor, which cannot be moved" in refused.err
         assert "they go on as before" in refused.err
         assert process.communicate("\n", timeout=60)[0] == "1\n"
+
+
+def test_a_worker_that_is_frozen_is_named(fleet: Desk) -> None:
+    row = fleet.rows()["dask-worker-0002"]
+    os.kill(row["pid"], signal.SIGSTOP)
+    try:
+        refused = fleet.call("restart", "--rolling", "--yes", "--drain", "3", status=12)
+        assert "dask-worker-0002 does not answer" in refused.err
+    finally:
+        os.kill(row["pid"], signal.SIGCONT)
+    eventually(
+        lambda: {one["state"] for one in fleet.rows().values()} == {"running"},
+        within=30,
+        what="all workers go on",
+    )
+    assert fleet.rows()["dask-worker-0002"]["pid"] == row["pid"]

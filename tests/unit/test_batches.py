@@ -14,7 +14,10 @@ from dask_fleet.actions import (
     WriteFiles,
 )
 from dask_fleet.batches import outlook, steps
-from tests.unit.simulator import ENVIRONMENT
+from dask_fleet.drafting import Draft
+from dask_fleet.observed import ProcessRecord, RuntimeObserved, UnitObserved, UnitState
+from dask_fleet.planning_units import stop
+from tests.unit.simulator import ENVIRONMENT, HOST, SimulatedHost
 
 OLD, NEW = ("a", "b", "c"), "fresh"
 EVERY = (*OLD, NEW)
@@ -91,3 +94,18 @@ def test_there_is_nothing_to_say_where_no_work_is_stopped_and_no_host_to_keep_on
     assert outlook(Plan(PLAN.changes, PLAN.phases), 1, 4) == ""
     alone = Plan(phases=((UpdateUnits("a", ("dask-scheduler",)),),), interrupts=True)
     assert "--keep-scheduler" not in outlook(alone, 1, 1)
+
+
+@pytest.mark.parametrize(("state", "drained"), [("running", ["w1"]), ("stopped", [])])
+def test_only_workers_of_a_unit_that_runs_can_be_drained(state: UnitState, drained: list[str]):
+    """A container that is paused counts as stopped, and its processes are still there."""
+    record = ProcessRecord("w1", "workers", "workers", 9, 900.0, 0, "d", {}, alive=True)
+    seen = replace(
+        SimulatedHost().observe(),
+        runtime=RuntimeObserved(True, 1, {"workers": UnitObserved("workers", state, 9)}),
+        records={"w1": record},
+    )
+    draft = Draft(HOST)
+    stop(draft, seen, ["workers"])
+    assert draft.stopped == drained
+    assert not draft.interrupts

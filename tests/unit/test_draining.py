@@ -38,6 +38,12 @@ def test_what_hinders_is_named():
     ]
 
 
+def test_a_worker_that_does_not_answer_is_named():
+    seen = BUSY | {"counts": [0, 0], "running": {}, "held": {}, "actors": 0, "silent": ["w3"]}
+    assert progress(seen) == "waits for 1 worker to answer"
+    assert hindrance(seen).splitlines()[1:] == ["  w3 does not answer"]
+
+
 @pytest.mark.parametrize(
     ("seen", "words"),
     [

@@ -25,6 +25,8 @@ __all__ = ["Drains", "work_of"]
 
 #: Seconds that a cordon lasts after it was last asked for; a container has 30 s to stop.
 KEPT = 90.0
+#: Seconds that a worker has to say what it does.
+ANSWER = 5.0
 #: How many keys of each kind an answer names.
 NAMED = 5
 
@@ -91,8 +93,9 @@ class Drains:
         -------
         dict
             ``done`` if they may be stopped, else what hinders: ``running`` and ``held`` have the
-            first keys of each worker, ``actors`` their number, and ``recipients`` is the number of
-            workers that could take something. ``superseded`` if another one drains them now.
+            first keys of each worker, ``actors`` their number, ``silent`` the workers that do not
+            answer, and ``recipients`` is the number of workers that could take something.
+            ``superseded`` if another one drains them now.
         """
         there = self._registered(names)
         others = (self.cordons.get(address) for address in there.values())
@@ -103,13 +106,17 @@ class Drains:
         works = await asyncio.gather(*(self._ask(address) for address in there.values()))
         running: dict[str, list[str]] = {}
         held: dict[str, list[str]] = {}
+        silent: list[str] = []
         actors = unsettled = 0
         for (name, address), work in zip(there.items(), works, strict=True):
             ws = self.scheduler.workers.get(address)
             if ws is None:
                 continue  # it has left meanwhile
-            if work is None or work["status"] in ("running", "paused"):
-                unsettled += 1  # it has not heard of its cordon, or does not answer
+            if work is None:
+                silent.append(name)
+                continue
+            if work["status"] in ("running", "paused"):
+                unsettled += 1  # it has not heard of its cordon
                 continue
             self._requeue(address, work["queued"])
             # What it has ended may still be on its way here.
@@ -122,12 +129,13 @@ class Drains:
         if held:
             self._move(list(there.values()))
         return {
-            "done": not (running or held or actors or unsettled),
+            "done": not (running or held or actors or unsettled or silent),
             "superseded": False,
             "running": {name: keys[:NAMED] for name, keys in running.items()},
             "held": {name: keys[:NAMED] for name, keys in held.items()},
             "counts": [sum(map(len, running.values())), sum(map(len, held.values()))],
             "actors": actors,
+            "silent": silent,
             "recipients": len(self.scheduler.running),
         }
 
@@ -176,9 +184,9 @@ class Drains:
 
     async def _ask(self, address: str) -> dict[str, Any] | None:
         try:
-            return await self.scheduler.rpc(address).fleet_work()
-        except OSError:
-            return None  # it is about to be missed, or busy: it is asked again
+            return await asyncio.wait_for(self.scheduler.rpc(address).fleet_work(), ANSWER)
+        except (OSError, asyncio.TimeoutError):
+            return None  # it is about to be missed, busy or frozen: it is asked again
 
     def _requeue(self, address: str, keys: Iterable[Any]) -> None:
         """Let others do what a worker has been given and has not begun; paused, it does not."""
