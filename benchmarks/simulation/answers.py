@@ -99,9 +99,7 @@ def look_text(target: HostTarget, runtime: SystemdRuntime) -> str:
         "prepared 1",
         "systemd 1",
         "\n\n".join(
-            # As a unit that is known, and as one with a file.
             _shown(runtime.service(unit.name), _pid(number))
-            for _ in range(2)
             for number, unit in enumerate(target.units)
         ),
     ]
