@@ -124,7 +124,10 @@ def run(fleet: Fleet, work: Coroutine[Any, Any, R]) -> R:
             await fleet.close()
 
     gc.freeze()  # what has been imported stays
-    return asyncio.run(whole())
+    try:
+        return asyncio.run(whole())
+    finally:
+        gc.enable()  # whoever called a command within a program gets back what it had
 
 
 def print_json(value: object) -> None:

@@ -81,7 +81,7 @@ def _headers(site: Site) -> str:
 
     proxy_http_version 1.1;
     proxy_set_header Host $http_host;
-    # Dask does not ask who came here, and each line costs it one part in fifty of a short answer.
+    # Dask does not ask who came here, and to read these lines would cost it time with each answer.
     proxy_set_header X-Real-IP "";
     proxy_set_header X-Forwarded-For "";
     proxy_set_header X-Forwarded-Proto "";

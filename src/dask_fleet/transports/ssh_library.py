@@ -2,7 +2,7 @@
 
 When it is imported, asyncssh looks for libraries that it can do without (liboqs, nettle). The
 standard library asks ldconfig for them, and then, for those that are not installed, a C compiler
-and a linker. That takes 20 to 50 ms of every command, and finds nothing that could be loaded.
+and a linker. Every command would wait for these, and they find nothing that could be loaded.
 """
 
 from __future__ import annotations
