@@ -4,7 +4,9 @@ A small child process, the labeller, reads a pipe that is stdout and stderr of t
 launcher, and a FIFO for each worker. It puts the label before each line and writes the
 lines to the stdout that the launcher was started with. It is a process of its own
 because it must outlive a launcher that crashes, to pass the last lines on, and must not
-share the interpreter lock with the nannies. It never stops reading: if whoever stores
+share the interpreter lock with the nannies. (systemd and Docker leave nothing alive that
+outlives the main process; a launcher that ends therefore waits until its last words are
+passed on.) It never stops reading: if whoever stores
 the log is too slow, lines are dropped and counted, and no worker is ever blocked.
 """
 
@@ -34,6 +36,8 @@ BACKLOG = 8 * 1024 * 1024
 IDLE = 1.0
 # How long the labeller listens to what outlives the launcher.
 LINGER = 5.0
+# How long the launcher's end may wait for a slow reader of the log.
+LAST_WORDS = 2.0
 # A pipe that poll() reports as writable takes this much without blocking (PIPE_BUF).
 ATOMIC = 4096
 
@@ -70,6 +74,19 @@ class Labels:
         self.restore()
         os.close(self._life)
         os.waitpid(self.pid, 0)
+
+    def flush(self) -> None:
+        """Wait, within a limit, until what was written so far has been passed on.
+
+        Processes that share this output may live on: this does not wait for their end.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        poll = select.poll()
+        poll.register(self.death, select.POLLIN)
+        with contextlib.suppress(BrokenPipeError):  # the labeller has died: nobody passes it on
+            os.write(self._life, b"\n")
+            poll.poll(1000 * LAST_WORDS)
 
     def forget(self) -> None:
         """Close, in a forked child, the sign of life that belongs to the launcher only."""
@@ -134,7 +151,7 @@ def start(unit: str, workers: list[str], run_directory: str) -> Labels:
             os.close(write)
             os.close(life_write)
             os.close(death_read)
-            _labeller(unit, original[0], life_read, read, sources)
+            _labeller(unit, original[0], (life_read, death_write), read, sources)
             code = 0
         except BaseException as error:  # noqa: BLE001 (the end of a forked process)
             sys.excepthook(type(error), error, error.__traceback__)
@@ -253,8 +270,15 @@ class _Output:
             self.backlog.clear()
 
 
-def _labeller(unit: str, out: int, life: int, main: int, sources: dict[int, _Source]) -> None:
-    """Pass lines on until the launcher, and all that shares its output, has ended."""
+def _labeller(
+    unit: str, out: int, launcher: tuple[int, int], main: int, sources: dict[int, _Source]
+) -> None:
+    """Pass lines on until the launcher, and all that shares its output, has ended.
+
+    What comes from the launcher itself asks for what was written so far to be passed on; it is
+    answered when that is done.
+    """
+    life, answer = launcher
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # It ends after the launcher, also when the whole group gets the signal.
         signal.signal(number, signal.SIG_IGN)
@@ -282,8 +306,12 @@ def _labeller(unit: str, out: int, life: int, main: int, sources: dict[int, _Sou
             if descriptor == out:
                 output.write()
             elif descriptor == life:
-                poll.unregister(life)
-                deadline = now + LINGER
+                if os.read(life, CHUNK):
+                    _finish(output, sources)
+                    os.write(answer, b"\n")
+                else:
+                    poll.unregister(life)
+                    deadline = now + LINGER
             else:
                 chunk = _read(descriptor)
                 if chunk:

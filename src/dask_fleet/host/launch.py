@@ -15,6 +15,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleet_labels import Labels
+    from fleet_unit import SchedulerUnit, WorkersUnit
 
 __all__ = ["main"]
 
@@ -52,11 +57,24 @@ def main(argv: list[str]) -> int:
         return 2
 
     import fleet_labels
-    import fleet_process
 
     names = [worker.name for worker in unit.workers] if isinstance(unit, WorkersUnit) else []
     # From here on, everything that this process writes goes through the labeller.
     labels = fleet_labels.start(unit.name, names, unit.run_directory)
+    try:
+        return _run(unit, labels)
+    except Exception as error:  # noqa: BLE001 (the process ends: reported as Python does it)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
+    finally:
+        # systemd and Docker end the labeller with this process: the last words, which say why
+        # it ends, would be lost.
+        labels.flush()
+
+
+def _run(unit: SchedulerUnit | WorkersUnit, labels: Labels) -> int:
+    import fleet_process
+
     fleet_process.set_title(unit.name)
     fleet_process.prepare_output()
     try:
@@ -64,6 +82,8 @@ def main(argv: list[str]) -> int:
     except fleet_process.PortHeldError as error:
         print(error, file=sys.stderr, flush=True)
         return 1
+
+    from fleet_unit import WorkersUnit
 
     # The roles import Dask: only now, when everything cheap has been checked.
     if isinstance(unit, WorkersUnit):
