@@ -13,6 +13,7 @@ import pytest
 from lab import Lab
 
 from dask_fleet.tls.authority import Authority
+from tests.clients import begun
 from tests.containers.conftest import CONTAINED
 from tests.vms.operator import COMPUTE, RIGHT, Operator, all_run, eventually
 from tests.vms.secure import REFUSED, SCHEDULER, age, fingerprint, of_host, ports
@@ -102,16 +103,8 @@ def test_renewal_and_a_rolling_restart_lose_nothing(lab: Lab, secure: Operator):
         lambda: all(fingerprint(secure, place) == old[place] for place in places),
         30,
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDS],
-        env=os.environ | {"DASK_CONFIG": str(secure.folder / "bundle")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
+    given = os.environ | {"DASK_CONFIG": str(secure.folder / "bundle")}
+    with begun([sys.executable, "-c", HOLDS], env=given) as process:
         said = secure.call("up", "--yes").stdout
         assert "processes take the new one over as they run" in said
         new = {place: of_host(lab, place) for place in places}
@@ -124,9 +117,6 @@ def test_renewal_and_a_rolling_restart_lose_nothing(lab: Lab, secure: Operator):
         assert containers(lab) == before
         secure.call("restart", "--rolling", "--yes", timeout=300)
         out, _ = process.communicate("\n", timeout=60)
-    finally:
-        process.kill()
-        process.wait(timeout=30)
     assert out == f"{sum(n * n for n in range(40))}\n"
     assert secure.plan()["empty"]
     assert client(secure.folder / "bundle", COMPUTE) == RIGHT

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.clients import begun
 from tests.integration.conftest import Desk, eventually, fleet_text, free_ports, make_desk
 
 # Holds a result, or computes for some seconds, and says what came of it.
@@ -18,7 +19,7 @@ from distributed import Client, wait
 with Client(timeout=60) as client:
     held = client.submit(lambda: 42, key="the-answer")
     wait(held)
-    print("ready", flush=True)
+    print("begun", flush=True)
     input()
     print(held.result(timeout=60), flush=True)
 """
@@ -32,7 +33,7 @@ with Client(timeout=60) as client:
     slowly = client.submit(slow, key="slow-one")
     while not client.get_events("began"):
         time.sleep(0.05)
-    print("ready", flush=True)
+    print("begun", flush=True)
     slowly.result(timeout=120)
     print(len(client.get_events("began")), flush=True)
 """
@@ -46,7 +47,7 @@ class Counter:
         return self.n
 with Client(timeout=60) as client:
     counter = client.submit(Counter, actor=True).result(timeout=60)
-    print("ready", flush=True)
+    print("begun", flush=True)
     input()
     print(counter.increment().result(timeout=60), flush=True)
 """
@@ -62,24 +63,12 @@ def fleet() -> Iterator[Desk]:
 
 @contextmanager
 def client(desk: Desk, code: str) -> Iterator[subprocess.Popen[str]]:
-    """A client in the fleet's Python that is ready."""
+    """A client in the fleet's Python that has begun."""
     python = desk.call("env", "--python").out.strip()
     address = desk.rows()["dask-scheduler"]["ports"]["scheduler"]
-    process = subprocess.Popen(
-        [python, "-c", code],
-        cwd=desk.directory,
-        env=desk.environ | {"DASK_SCHEDULER_ADDRESS": f"tcp://127.0.0.1:{address}"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    environ = desk.environ | {"DASK_SCHEDULER_ADDRESS": f"tcp://127.0.0.1:{address}"}
+    with begun([python, "-c", code], env=environ, cwd=desk.directory) as process:
         yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=30)
 
 
 def test_what_no_other_worker_can_take_is_named_and_kept(fleet: Desk) -> None:

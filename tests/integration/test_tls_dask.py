@@ -28,6 +28,7 @@ from dask_fleet.tls.certificates import (
 )
 from dask_fleet.tls.client_bundle import client_bundle
 from dask_fleet.tls.drafts import Credentials
+from tests.clients import begun
 from tests.integration.conftest import eventually
 from tests.integration.test_launch import DEADLINE, Fleet, descendants
 
@@ -279,16 +280,8 @@ def test_a_renewed_certificate_is_taken_over_by_every_process(fleet: TlsFleet):
     assert {shown(fleet, port) for port in ports} == {old}
     pids = {below for one in fleet.started for below in descendants(one.pid)}
     environ = {k: v for k, v in os.environ.items() if not k.startswith("DASK")}
-    job = subprocess.Popen(
-        [fleet.python, "-c", WAITING_JOB],
-        env={**environ, "DASK_CONFIG": str(fleet.bundle)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert job.stdout is not None
-        assert job.stdout.readline() == "begun\n"
+    given = {**environ, "DASK_CONFIG": str(fleet.bundle)}
+    with begun([fleet.python, "-c", WAITING_JOB], env=given) as job:
         # The key comes first, and for a moment it does not belong to the certificate.
         replace(fleet, KEY_FILE, after.key.reveal())
         eventually(
@@ -304,9 +297,6 @@ def test_a_renewed_certificate_is_taken_over_by_every_process(fleet: TlsFleet):
             what="every port shows the new certificate",
         )
         out, _ = job.communicate("\n", timeout=3 * DEADLINE)
-    finally:
-        job.kill()
-        job.wait()
     assert out == f"1 {sum(range(50))}\n"
     assert {below for one in fleet.started for below in descendants(one.pid)} == pids
     until = f"{read_certificate(after.certificate).not_after:%Y-%m-%d}"

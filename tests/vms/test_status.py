@@ -16,6 +16,7 @@ import pytest
 from lab import Lab
 from lab.host import Host
 
+from tests.clients import begun
 from tests.vms.operator import FLEET, RIGHT, TOOL, WORKERS, Operator, all_run, eventually
 
 UNIT = "dask-fleet.sst.dask-workers-default.service"
@@ -123,19 +124,8 @@ def test_what_each_host_is(lab: Lab, fleet: Operator):
 @contextmanager
 def burning(host: Host, worker: str) -> Iterator[subprocess.Popen[str]]:
     """Keep one worker busy with five tasks until somebody writes a line."""
-    process = subprocess.Popen(
-        host.command([python(host), "-c", BUSY, worker]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
+    with begun(host.command([python(host), "-c", BUSY, worker])) as process:
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_cpu_and_tasks_are_those_of_the_worker_that_works(lab: Lab, fleet: Operator):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 from datetime import datetime, timezone
 from urllib.request import urlopen
 
@@ -14,6 +13,7 @@ from lab import Lab
 
 from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
+from tests.clients import begun
 from tests.vms.operator import COMPUTE, RIGHT, WORKERS, Operator, all_run, eventually
 from tests.vms.secure import (
     DEPLOYED,
@@ -152,15 +152,8 @@ def test_renewal_restarts_nothing(lab: Lab, secure: Operator):
         30,
     )
     bundle = secure.folder / "bundle"
-    job = subprocess.Popen(
-        lab.scheduler.command(["env", f"DASK_CONFIG={bundle}", python(lab.scheduler), "-c", JOB]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert job.stdout is not None
-        assert job.stdout.readline() == "begun\n"
+    argv = ["env", f"DASK_CONFIG={bundle}", python(lab.scheduler), "-c", JOB]
+    with begun(lab.scheduler.command(argv)) as job:
         said = secure.call("up", "--yes").stdout
         assert "processes take the new one over as they run" in said
         new = {place: of_host(lab, place) for place in places}
@@ -172,9 +165,6 @@ def test_renewal_restarts_nothing(lab: Lab, secure: Operator):
         )
         assert pids(secure) == before
         out, _ = job.communicate("\n", timeout=90)
-    finally:
-        job.kill()
-        job.wait()
     assert out == "6\n"
     assert secure.plan()["empty"]
     assert client(lab.scheduler, bundle, COMPUTE) == RIGHT
