@@ -200,7 +200,7 @@ class Fleet:
 
     def get(self, path: str) -> Any:
         url = f"http://127.0.0.1:{self.dashboard_port}{path}"
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=10) as response:
             return response.read()
 
     def registered(self) -> dict[str, Any]:
@@ -248,7 +248,7 @@ class Fleet:
                 trees |= descendants(launched.pid)
                 launched.process.kill()
                 launched.process.wait(10)
-        until(lambda: not any(map(alive, trees)), "all processes of the test have ended", 10)
+        until(lambda: not any(map(alive, trees)), "all processes of the test have ended")
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_exactly_the_declared_ports(make: Callable[..., Fleet]) -> None:
         assert worker["nanny"] == f"tcp://127.0.0.1:{entry['nanny_port']}"
         assert worker["services"]["dashboard"] == entry["dashboard_port"]
         health = f"http://127.0.0.1:{entry['dashboard_port']}/health"
-        assert urllib.request.urlopen(health, timeout=5).read() == b"ok"
+        assert urllib.request.urlopen(health, timeout=DEADLINE).read() == b"ok"
     keys = ("port", "nanny_port", "dashboard_port")
     declared = {e[k] for e in fleet.workers["workers"] for k in keys}
     assert listening(descendants(workers.pid) | {workers.pid}) == declared
@@ -390,7 +390,7 @@ def test_a_port_lost_later_ends_the_whole_unit(make: Callable[..., Fleet], which
     assert "dask-worker-0002 did not start" in last[0]
     if which == "dashboard_port":
         assert f"dashboard port {fleet.entry(1)[which]} is held" in last[0]
-    until(lambda: not any(map(alive, tree)), "nothing is left of the unit", 8)
+    until(lambda: not any(map(alive, tree)), "nothing is left of the unit")
 
 
 # -- life --------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ def test_a_signal_closes_in_bounded_time(make: Callable[..., Fleet], number: int
     finally:
         client.kill()
         client.communicate()
-    until(lambda: not any(map(alive, tree)), "no process is left", 8)
+    until(lambda: not any(map(alive, tree)), "no process is left")
     assert not list(fleet.run_directory.glob("*.io-*"))
 
 
@@ -435,7 +435,7 @@ def test_a_killed_worker_comes_back_the_same(make: Callable[..., Fleet]) -> None
     for round_ in range(1, 6):
         before = fleet.registered()["dask-worker-0001"]
         os.kill(fleet.record("dask-worker-0001")["pid"], signal.SIGKILL)
-        until(lambda: fleet.record("dask-worker-0001")["restarts"] == round_, "it starts again", 5)  # noqa: B023
+        until(lambda: fleet.record("dask-worker-0001")["restarts"] == round_, "it starts again")  # noqa: B023
         after = until(
             lambda: (
                 (w := fleet.registered().get("dask-worker-0001"))
@@ -443,7 +443,6 @@ def test_a_killed_worker_comes_back_the_same(make: Callable[..., Fleet]) -> None
                 and w
             ),
             "it is registered again",
-            8,
         )
         for key in ("address", "nanny", "services"):
             assert after[key] == before[key]
@@ -488,7 +487,7 @@ def test_a_killed_launcher_leaves_no_orphan(make: Callable[..., Fleet], busy: bo
     assert len(tree) >= 3
     workers.process.kill()
     workers.process.wait(10)
-    until(lambda: not any(map(alive, tree)), "no orphans", 6)
+    until(lambda: not any(map(alive, tree)), "no orphans")
     # The supervisor starts it again at once, on the same ports and names.
     fleet.start(fleet.workers)
     fleet.wait_registered()
@@ -609,7 +608,7 @@ def test_every_line_bears_a_label(make: Callable[..., Fleet]) -> None:
     fleet = make(1)
     scheduler, workers = fleet.up()
     fleet.client(NOISE)
-    until(lambda: "no end" in workers.lines("dask-worker-0001"), "a line without an end", 5)
+    until(lambda: "no end" in workers.lines("dask-worker-0001"), "a line without an end")
     lines = workers.lines("dask-worker-0001")
     for expected in (
         "printed 7",
@@ -677,9 +676,9 @@ def test_a_log_that_nobody_reads_blocks_no_worker(make: Callable[..., Fleet]) ->
                 pass
             return text in seen
 
-        until(lambda: not found(b"?") and seen.count(b"\n") > 50_000, "the backlog comes", 20)
+        until(lambda: not found(b"?") and seen.count(b"\n") > 50_000, "the backlog comes")
         fleet.client("client.submit(print, 'read again').result(timeout=20)")
-        until(lambda: found(b"read again"), "new lines come", 20)
+        until(lambda: found(b"read again"), "new lines come")
         assert b"lines dropped: the log was not stored" in seen
         assert all(
             x.startswith((b"dask-worker-0001 | ", b"dask-workers-default | "))
@@ -758,7 +757,7 @@ def test_records(make: Callable[..., Fleet]) -> None:
 
 
 def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, str | None, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     # The path goes out exactly as it is.
     connection.putrequest(method, path, skip_accept_encoding=True)
     for key, value in headers.items():

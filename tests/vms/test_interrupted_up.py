@@ -42,7 +42,7 @@ ls -A /etc
 
 def state(lab: Lab, fleet: Operator) -> dict[str, list[str]]:
     """Return all that an `up` has to bring about, when every process runs."""
-    rows = fleet.until_all_run(10)
+    rows = fleet.until_all_run(60)
     assert fleet.plan()["empty"]
     keys = ("name", "host", "ports", "unit_state", "registered", "memory_limit")
     listed = [str([row[key] for key in keys]) for row in rows.values()]
@@ -137,7 +137,7 @@ def test_sshd_of_one_host_down_before_up(lab: Lab, fleet: Operator):
     finally:
         host.start_sshd()
     fleet.call("up", "--yes")
-    fleet.until_all_run(10)
+    fleet.until_all_run(60)
     assert fleet.compute() == right(nthreads=2)
     assert fleet.plan()["empty"]
 
@@ -169,7 +169,7 @@ def test_sshd_of_one_host_dies_during_up(lab: Lab, fleet: Operator, moment: str)
         process.communicate()
         host.start_sshd()
     fleet.call("up", "--yes")
-    fleet.until_all_run(10)
+    fleet.until_all_run(60)
     assert fleet.compute() == RIGHT
     assert fleet.plan()["empty"]
 
@@ -188,5 +188,5 @@ def test_a_full_disk_is_named_and_mended(lab: Lab, fleet: Operator):
         host.remove_disk(place)
     fleet.call("up", "--yes")
     assert fleet.plan()["empty"]
-    fleet.until_all_run(10)
+    fleet.until_all_run(60)
     assert fleet.compute() == RIGHT

@@ -84,7 +84,7 @@ def test_a_port_that_others_hold_is_named_everywhere_and_stops_its_own_host_alon
         assert "nothing to do; 3 workers registered of 4 declared" in again.stdout
     assert json.loads(fleet.call("history", "--json").stdout)[-1]["result"] == "failed"
     fleet.call("up", "--yes")
-    fleet.until_all_run(10)
+    fleet.until_all_run(60)
     assert strangers(fleet) == []
 
 
@@ -99,7 +99,7 @@ def test_a_port_of_the_scheduler_that_others_hold_stops_an_up(lab: Lab, fleet: O
         (one,) = strangers(fleet)
         assert (one["host"], one["port"], one["pid"]) == ("dask-scheduler", 8786, pid)
     fleet.call("up", "--yes")
-    fleet.until_all_run(10)
+    fleet.until_all_run(60)
 
 
 def test_a_worker_that_nobody_declared_is_named_and_left_alone(lab: Lab, fleet: Operator):
