@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dask_fleet.command import GROUP_OF, Command
 
 if TYPE_CHECKING:
+    import tarfile
+
     from dask_fleet.target import ManagedFile
 
 __all__ = ["MARK", "STAGE", "archive", "install"]
@@ -111,6 +112,8 @@ def install(files: Iterable[ManagedFile], removed: Iterable[str] = (), reader: s
 
 def archive(files: Iterable[tuple[str, ManagedFile]], mark: str = MARK) -> bytes:
     """Return a tar archive of files under these names, and of an empty last one: the mark."""
+    import tarfile  # a command that changes nothing does without
+
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, file in files:
@@ -120,6 +123,6 @@ def archive(files: Iterable[tuple[str, ManagedFile]], mark: str = MARK) -> bytes
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
-    member = tarfile.TarInfo(path)
+    member = tar.tarinfo(path)
     member.size, member.mode = len(content), mode
     tar.addfile(member, io.BytesIO(content))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,10 @@ def test_nothing_heavy_is_imported_on_the_way_to_a_no_op(module: str):
 
 
 def test_what_reads_the_answers_of_hosts_is_not_imported_before_they_are_asked():
-    later = ("actions", "look", "observed", "planner", "transports.ssh_library", "yaml")
+    later = ("actions", "look", "observed", "planner", "target", "transports.ssh_library", "yaml")
     code = f"""\
-import sys, dask_fleet.assembly, dask_fleet.cli.deploy
+import sys, dask_fleet.assembly, dask_fleet.cli.deploy, dask_fleet.runtimes.systemd
+import dask_fleet.proxy.system_nginx
 print([n for n in {later!r} if n in sys.modules or f"dask_fleet.{{n}}" in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -63,6 +65,43 @@ def test_a_module_has_at_most_400_lines(path: Path):
 def test_asyncssh_is_imported_from_one_place():
     importing = [name_of(path) for path in MODULES if "asyncssh" in imported(path)]
     assert importing == ["transports/ssh_library.py"]
+
+
+def test_a_file_is_checked_without_a_search_for_plugins_of_pydantic(tmp_path: Path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("name: sst\nhosts: {localhost: {address: 127.0.0.1}}\n")
+    code = f"""\
+import sys
+from pathlib import Path
+from dask_fleet.spec import load
+print(load(Path({str(file)!r}), {{}}).name)
+print([n for n in ("importlib.metadata", "pydantic.plugin._loader") if n in sys.modules])
+from pydantic import BaseModel
+class Theirs(BaseModel):
+    number: int
+print("pydantic.plugin._loader" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "sst\n[]\nTrue\n"
+
+
+def test_the_import_of_asyncssh_looks_only_for_what_is_there():
+    assert find_spec("OpenSSL") is None, "asyncssh has a use for cryptography's X.509 then"
+    code = """\
+import ctypes.util, sys
+find = ctypes.util.find_library
+from dask_fleet.transports.ssh_library import asyncssh
+names = ("cryptography.x509", "asyncssh.crypto.x509")
+print([name for name in names if name in sys.modules], ctypes.util.find_library is find)
+from asyncssh.crypto import pq
+print(find("oqs") is not None or not pq.sntrup_available)
+try:
+    import asyncssh.crypto.x509
+except ImportError as error:
+    print(error.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\nTrue\nOpenSSL\n"
 
 
 def test_the_import_of_asyncssh_starts_no_compiler():

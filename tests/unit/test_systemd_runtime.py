@@ -25,7 +25,8 @@ from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitStat
 from dask_fleet.places import Places
 from dask_fleet.runtimes.limits import NANNY_MEMORY
 from dask_fleet.runtimes.systemd import SystemdRuntime
-from dask_fleet.runtimes.systemd_service import STOP_SECONDS, service_file
+from dask_fleet.runtimes.systemd_scripts import STOP_SECONDS
+from dask_fleet.runtimes.systemd_service import service_file
 from dask_fleet.spec import parse
 from dask_fleet.target import UnitTarget
 from tests.unit.simulator import ENVIRONMENT, LAUNCHER

@@ -8,19 +8,19 @@ systemd.resource-control(5).
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
 from dask_fleet.command import UNBOUNDED, Command, script
-from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved, UnitState
-from dask_fleet.places import Places
-from dask_fleet.runtimes.systemd_scripts import END, LOG, PREPARE, UPDATE
-from dask_fleet.runtimes.systemd_service import STOP_SECONDS, service_file
-from dask_fleet.target import ManagedFile, UnitTarget
+from dask_fleet.runtimes.systemd_scripts import END, LOG, PREPARE, PROPERTIES, STOP_SECONDS, UPDATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dask_fleet.observed import LogLine, RuntimeObserved
+    from dask_fleet.places import Places
+    from dask_fleet.target import ManagedFile, UnitTarget
 
 __all__ = ["DEFAULT_USER", "SystemdRuntime"]
 
@@ -28,22 +28,6 @@ DEFAULT_USER = "dask-fleet"
 """System user that units run as; it owns nothing but what they write."""
 
 _DIRECTORY = "/etc/systemd/system"
-
-_PROPERTIES = (
-    "Id",
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "Result",
-    "MainPID",
-    "NRestarts",
-    "UnitFileState",
-    "NeedDaemonReload",
-    "ExecMainStatus",
-)
-
-_FILE = re.compile(r"([0-9a-f]{64}) [ *](/.*)")
-"""A line of sha256sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +100,12 @@ class SystemdRuntime:
         self, places: Places, fleet: str, units: Sequence[UnitTarget]
     ) -> tuple[ManagedFile, ...]:
         """Return one service file for each unit."""
+        from dask_fleet.target import ManagedFile
+
         return tuple(
             ManagedFile(
                 f"{_DIRECTORY}/{self.service(unit.name)}",
-                service_file(places, fleet, self.user, unit).encode(),
+                self.definition(places, fleet, unit),
                 mode=0o644,
             )
             for unit in units
@@ -127,6 +113,8 @@ class SystemdRuntime:
 
     def definition(self, places: Places, fleet: str, unit: UnitTarget) -> bytes:
         """Return the unit's service file."""
+        from dask_fleet.runtimes.systemd_service import service_file
+
         return service_file(places, fleet, self.user, unit).encode()
 
     def bound(self, address: str) -> str:
@@ -146,7 +134,7 @@ class SystemdRuntime:
     def look(self, places: Places) -> str:
         """Return shell text that prints files of units, the user, and what systemd knows."""
         directory, prefix = shlex.quote(_DIRECTORY), shlex.quote(self._prefix)
-        user, properties = shlex.quote(self.user), ",".join(_PROPERTIES)
+        user, properties = shlex.quote(self.user), ",".join(PROPERTIES)
         parent = places.fleets.rpartition("/")[0]
         made = " ".join(map(shlex.quote, (places.run, places.work, parent, places.fleets)))
         # Few programs: to start one takes a host longer than what it has to do. Systemd is asked
@@ -184,46 +172,9 @@ fi
 
     def read(self, text: str) -> RuntimeObserved:
         """Return what systemd says as values."""
-        facts: dict[str, str] = {}
-        files: dict[str, str] = {}
-        block: dict[str, str] = {}
-        units: dict[str, UnitObserved] = {}
-        for line in (*text.split("\n"), "Id="):
-            key, equals, value = line.partition("=")
-            if equals and key in _PROPERTIES:
-                # `systemctl show` prints the properties of one unit after those of another.
-                if key in block:
-                    self._keep(units, block)
-                    block = {}
-                block[key] = value
-            elif found := _FILE.fullmatch(line):
-                files[found[2]] = found[1]
-            else:
-                word, _, rest = line.partition(" ")
-                facts[word] = rest
-        self._keep(units, block)
-        return RuntimeObserved(
-            alive="systemd" in facts,
-            units=units,
-            files=files,
-            prepared="prepared" in facts,
-            privileged=facts.get("login") == "0",
-        )
+        from dask_fleet.runtimes.systemd_reading import read_runtime
 
-    def _keep(self, units: dict[str, UnitObserved], block: Mapping[str, str]) -> None:
-        name = block.get("Id", "")
-        if not name.startswith(self._prefix) or not name.endswith(".service"):
-            return
-        name = name.removeprefix(self._prefix).removesuffix(".service")
-        if block.get("LoadState") == "not-found" and block.get("ActiveState") == "inactive":
-            return  # a name that somebody asked for; nothing of it is there
-        units[name] = UnitObserved(
-            name=name,
-            state=_state(block),
-            pid=int(pid) if (pid := block.get("MainPID", "")).isdecimal() else 0,
-            detail=_detail(block),
-            fault=_fault(block),
-        )
+        return read_runtime(text, self._prefix)
 
     def prepare(self, places: Places) -> Command:
         """Return the command that makes the system user and the directories of the fleet."""
@@ -269,53 +220,6 @@ fi
 
     def read_log(self, line: str) -> LogLine:
         """Return what an entry of the journal says; systemd's own words on a unit are its too."""
-        try:
-            entry: Any = json.loads(line)
-        except ValueError:
-            return LogLine("", line)  # journalctl itself says something
-        if not isinstance(entry, dict):
-            return LogLine("", line)
-        fields = cast("dict[str, Any]", entry)
-        unit = str(fields.get("UNIT") or fields.get("_SYSTEMD_UNIT") or "")
-        own = unit.startswith(self._prefix) and unit.endswith(".service")
-        name = unit.removeprefix(self._prefix).removesuffix(".service") if own else ""
-        return LogLine(name, _text(fields.get("MESSAGE", "")), str(fields.get("__CURSOR", "")))
+        from dask_fleet.runtimes.systemd_reading import read_entry
 
-
-def _text(message: object) -> str:
-    """Return a field of the journal: it may be a list of bytes (no UTF-8) or of values."""
-    if not isinstance(message, list):
-        return str(message)
-    parts = cast("list[Any]", message)
-    if all(isinstance(part, int) for part in parts):
-        return bytes(parts).decode(errors="replace")
-    return "\n".join(map(str, parts))
-
-
-def _state(block: Mapping[str, str]) -> UnitState:
-    active, sub = block.get("ActiveState"), block.get("SubState")
-    if active == "active":
-        return "running"
-    if active == "activating":
-        return "crashing" if sub == "auto-restart" else "starting"
-    if active == "deactivating":
-        return "stopping"
-    return "stopped"
-
-
-def _detail(block: Mapping[str, str]) -> str:
-    result, status = block.get("Result", ""), block.get("ExecMainStatus", "0")
-    last = f", last exit status {status}" if status not in ("", "0") else ""
-    return f"{block.get('ActiveState')} ({block.get('SubState')}), {result}{last}"
-
-
-def _fault(block: Mapping[str, str]) -> str:
-    """Return what is not as it should be although the unit may run."""
-    if block.get("LoadState") != "loaded":
-        # Its file was gone while systemd read all of them; nothing would start it again.
-        return f"systemd has no definition of it in mind ({block.get('LoadState')})"
-    if block.get("NeedDaemonReload") == "yes":
-        return "systemd has another definition of it in mind"
-    if block.get("UnitFileState") != "enabled":
-        return f"it would not start at boot (it is {block.get('UnitFileState') or 'not enabled'})"
-    return ""
+        return read_entry(line, self._prefix)

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["END", "LOG", "PREPARE", "UPDATE"]
+__all__ = ["END", "LOG", "PREPARE", "PROPERTIES", "STOP_SECONDS", "UPDATE"]
+
+PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "MainPID",
+    "NRestarts",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "ExecMainStatus",
+)
+"""What ``systemctl show`` is asked for of each unit."""
+
+STOP_SECONDS = 20
+"""How long a unit may take to stop before it is killed; nannies need about 3 s."""
 
 # The one bad name in a list of units must not keep `systemctl` from the others.
 UPDATE = """\

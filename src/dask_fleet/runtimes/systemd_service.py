@@ -8,12 +8,11 @@ from typing import cast
 
 from dask_fleet.places import Places
 from dask_fleet.runtimes.limits import memory_of
+from dask_fleet.runtimes.systemd_scripts import STOP_SECONDS
 from dask_fleet.target import UnitTarget
 
-__all__ = ["STOP_SECONDS", "service_file"]
+__all__ = ["service_file"]
 
-STOP_SECONDS = 20
-"""How long a unit may take to stop before it is killed; nannies need about 3 s."""
 
 _HARDENING = """\
 NoNewPrivileges=yes

@@ -6,9 +6,6 @@ do not pay for pydantic and PyYAML.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -65,26 +62,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _without_plugins():
-        home = import_module(f"{__name__}.{_HOMES.get(name, 'model')}")
+    home = import_module(f"{__name__}.{_HOMES.get(name, 'model')}")
     value: object = getattr(home, name)
     globals()[name] = value
     return value
-
-
-@contextmanager
-def _without_plugins() -> Generator[None]:
-    """Keep pydantic from looking for plug-ins of its own in every installed distribution.
-
-    That takes longer than reading the file. The variable is pydantic's own setting; no process
-    that is started later inherits it.
-    """
-    name = "PYDANTIC_DISABLE_PLUGINS"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "__all__"
-    try:
-        yield
-    finally:
-        del os.environ[name]

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from dask_fleet.spec.fields import FORGIVING
 from dask_fleet.spec.model import Spec
+from dask_fleet.spec.plugins import without_plugins
 from dask_fleet.spec.translate import report_validation
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _attempt(
     values: dict[str, object], report: Report, *, again: bool
 ) -> tuple[Spec | None, list[Fault]]:
     try:
-        return Spec.model_validate(values, context=FORGIVING if again else None), []
+        with without_plugins():
+            return Spec.model_validate(values, context=FORGIVING if again else None), []
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         return None, report_validation(details, report, quiet=again)
