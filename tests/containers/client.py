@@ -39,7 +39,7 @@ def square(i):
 
 def slow(round, i, held, given):
     noted(f"slow-{round}-{i}")
-    time.sleep(0.5)
+    time.sleep(0.2)
     return len(held) - 100_000 + given
 
 def stubborn(name):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from importlib.metadata import distributions
 from typing import TYPE_CHECKING
 
 import pytest
 from lab import Lab, default_hosts
+from packaging.utils import canonicalize_name
 
-from tests.vms.conftest import CACHE, environments, lab_folder, new_operator
+from tests.vms.conftest import CACHE, LAYERS_KEPT, environments, lab_folder, new_operator
 from tests.vms.operator import COMPUTE, FLEET, Operator
 
 if TYPE_CHECKING:
@@ -19,9 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["environments"]
 
-IMAGE = "example.org/xcube:1"
+IMAGE = "example.org/dask:1"
+"""What scheduler, workers and their dashboards need: a fifth of xcube's environment."""
+XCUBE = "example.org/xcube:1"
 BASE = "example.org/debian:12"
 """Debian with its Python, and without any environment."""
+
+NEEDED = """
+bokeh click cloudpickle contourpy dask distributed fsspec importlib-metadata jinja2 lazy-importer
+locket markupsafe msgpack narwhals numpy packaging pandas partd pillow prometheus-client psutil
+python-dateutil pytz pyyaml setproctitle six sortedcontainers tblib toolz tornado tzdata urllib3
+xyzservices zict zipp
+"""
+"""The packages of xcube's environment that are in `IMAGE`."""
 
 CONTAINED = (
     FLEET
@@ -34,34 +46,51 @@ containers: {{nofile: 16384}}
 )
 
 # What a Dockerfile would have put into it; there is no registry whose base image could be had.
-_IMPORT = """\
+_IMPORT = f"""\
 environment=$(ls -d /var/lib/dask-fleet/environments/*)
-pack() {
-  tar -C / --exclude=usr/share/doc --exclude=usr/share/locale --exclude='usr/bin/*docker*' \\
-    --exclude='usr/bin/containerd*' --exclude=usr/sbin/dockerd -c bin sbin lib lib64 usr \\
-    etc/passwd etc/group etc/ssl etc/ld.so.cache "$@"
-}
-pack "${environment#/}" |
-  docker import --change "ENV PATH=$environment/bin:/usr/bin:/bin" - "$1"
-pack | docker import --change "ENV PATH=/usr/bin:/bin" - "$2"
+pack() {{
+  tar -C / --exclude=usr/share/doc --exclude=usr/share/locale --exclude=usr/share/man \\
+    --exclude='usr/bin/*docker*' --exclude='usr/bin/containerd*' --exclude=usr/sbin/dockerd \\
+    --exclude=usr/bin/ctr --exclude=usr/bin/dnet --exclude=usr/lib/python3/dist-packages \\
+    -c bin sbin lib lib64 usr etc/passwd etc/group etc/ssl etc/ld.so.cache "$@"
+}}
+inside="${{environment#/}}"
+pack "$inside" |
+  docker import --change "ENV PATH=$environment/bin:/usr/bin:/bin" - {XCUBE}
+pack "$inside/bin" "$inside/pyvenv.cfg" \\
+  $(for name in "$@"; do echo "$inside/lib/python3.11/site-packages/$name"; done) |
+  docker import --change "ENV PATH=$environment/bin:/usr/bin:/bin" - {IMAGE}
+pack | docker import --change "ENV PATH=/usr/bin:/bin" - {BASE}
 """
+
+
+def parts(environments: Path) -> list[str]:
+    """Return what packages that are `NEEDED` have in ``site-packages``."""
+    (place,) = environments.glob("var/lib/dask-fleet/environments/*/lib/python3.11/site-packages")
+    found = {canonicalize_name(one.name): one for one in distributions(path=[str(place)])}
+    files = [file for name in NEEDED.split() for file in found[canonicalize_name(name)].files or ()]
+    return sorted({file.parts[0] for file in files} - {".."})
 
 
 @pytest.fixture(scope="session")
 def images(environments: Path) -> Path:
     """What an engine has stored that has the images."""
-    how = hashlib.sha256(_IMPORT.encode()).hexdigest()[:8]
+    needed = parts(environments)
+    how = hashlib.sha256(" ".join((_IMPORT, *needed)).encode()).hexdigest()[:8]
     stored = CACHE / "containers" / f"images-{environments.name}-{how}"
     if not stored.exists():
         with Lab(lab_folder(), default_hosts(1, engine=True), layers=(environments,)) as lab:
             host = lab.scheduler
-            host.run(["sh", "-euc", _IMPORT, "import", IMAGE, BASE], timeout=300)
+            host.run(["sh", "-euc", _IMPORT, "import", *needed], timeout=300)
             host.run(["systemctl", "stop", "docker.service", "docker.socket", "containerd"])
             half = stored.with_name(f"{stored.name}.half")
             shutil.rmtree(half, ignore_errors=True)
             half.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(["cp", "-a", str(host.stored), str(half)], check=True, timeout=300)
             half.rename(stored)
+        by_age = sorted(stored.parent.glob("images-*"), key=lambda path: path.stat().st_ctime)
+        for old in by_age[:-LAYERS_KEPT]:
+            shutil.rmtree(old)
     return stored
 
 

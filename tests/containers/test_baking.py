@@ -12,7 +12,7 @@ from lab import Host, Lab
 from dask_fleet.assembly import declare
 from dask_fleet.environment import built_in_lock
 from dask_fleet.wheels.platforms import read_lock
-from tests.containers.conftest import BASE, CONTAINED, IMAGE
+from tests.containers.conftest import BASE, CONTAINED, IMAGE, NEEDED
 from tests.vms.conftest import CACHE
 from tests.vms.operator import RIGHT, Operator
 from tests.vms.wheels import PLATFORM
@@ -21,42 +21,8 @@ BAKED = CONTAINED.replace(
     f'{{image: "{IMAGE}"}}', f'{{lock: small.lock, base: "{BASE}", build_on: dask-worker-0004}}'
 )
 UNIT = "dask-fleet.sst.dask-workers-default"
-# What scheduler, workers and their dashboards need of xcube's environment.
-NAMES = [
-    "bokeh",
-    "click",
-    "cloudpickle",
-    "contourpy",
-    "dask",
-    "distributed",
-    "fsspec",
-    "importlib-metadata",
-    "jinja2",
-    "lazy-importer",
-    "locket",
-    "markupsafe",
-    "msgpack",
-    "narwhals",
-    "numpy",
-    "packaging",
-    "pandas",
-    "partd",
-    "pillow",
-    "psutil",
-    "python-dateutil",
-    "pytz",
-    "pyyaml",
-    "six",
-    "sortedcontainers",
-    "tblib",
-    "toolz",
-    "tornado",
-    "tzdata",
-    "urllib3",
-    "xyzservices",
-    "zict",
-    "zipp",
-]
+PAGES = "bokeh contourpy narwhals pandas python-dateutil pytz six tzdata xyzservices"
+"""What the pages of dashboards need, and nothing that computes."""
 
 
 def small_lock() -> str:
@@ -65,7 +31,8 @@ def small_lock() -> str:
     gathered = CACHE / "cache" / "dask-fleet" / "wheels"
     (wheels,) = gathered.glob(f"{xcube}-{PLATFORM}-*/wheels")
     pins = read_lock(built_in_lock("xcube").read_text(encoding="utf-8"), PLATFORM).pins
-    chosen = [str(pin) for pin in pins if pin.name in NAMES]
+    names = {*NEEDED.split()} - {*PAGES.split()}
+    chosen = [str(pin) for pin in pins if pin.name in names]
     return "\n".join((f"--find-links {wheels}", *chosen)) + "\n"
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from lab import Host, Lab
 
-from tests.containers.conftest import CONTAINED
+from tests.containers.conftest import CONTAINED, IMAGE, XCUBE
 from tests.vms.operator import Operator, eventually
 from tests.vms.test_demo import holds_what_it_says, run
 from tests.vms.wheels import DATA
 
+WITH_XCUBE = CONTAINED.replace(IMAGE, XCUBE)
 WORK = "/var/lib/dask-fleet/fleets/sst/work"
 OSTIA = Path(__file__).parents[3] / "shared" / "data" / "ostia"
 SCHEDULER = "dask-fleet.sst.dask-scheduler"
@@ -57,7 +58,7 @@ def demo(lab: Lab, operator: Operator) -> Operator:
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
         place.symlink_to(DATA / "demo-data")
-    operator.write(CONTAINED)
+    operator.write(WITH_XCUBE)
     operator.call("up", "--yes", "--all-at-once")
     return operator
 
@@ -118,7 +119,7 @@ def test_workers_read_daily_fields_from_a_volume(lab: Lab, demo: Operator):
 
     lab.each(give)
     volume = 'containers: {volumes: ["/data:/data:ro"], nofile: 16384}'
-    demo.write(CONTAINED.replace("containers: {nofile: 16384}", volume))
+    demo.write(WITH_XCUBE.replace("containers: {nofile: 16384}", volume))
     demo.call("up", "--yes", "--all-at-once")
     argv = ["docker", "exec", SCHEDULER, "python", "-c", DAILY]
     found = json.loads(lab.scheduler.run(argv, timeout=120).stdout)

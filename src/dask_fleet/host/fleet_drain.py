@@ -18,13 +18,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import dask.config
 import fleet_dask
+from dask.utils import parse_timedelta
 from distributed.core import Status
 
 __all__ = ["Drains", "work_of"]
 
-#: Seconds that a cordon lasts after it was last asked for; a container has 30 s to stop.
-KEPT = 90.0
+#: Key of Dask's configuration: how long a cordon lasts after it was last asked for. A container has
+#: 30 s to stop.
+KEPT = "fleet.drain.kept"
 #: Seconds that a worker has to say what it does.
 ANSWER = 5.0
 #: How many keys of each kind an answer names.
@@ -65,6 +68,7 @@ class Drains:
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
+        self.kept = parse_timedelta(dask.config.get(KEPT, "90s"))
         self.cordons: dict[str, _Cordon] = {}
         self.moving: asyncio.Task[None] | None = None
         scheduler.handlers["fleet_drain"] = self.drain
@@ -157,7 +161,7 @@ class Drains:
         before = self.cordons.get(address)
         if before is not None:
             before.end.cancel()
-        later = asyncio.get_running_loop().call_later(KEPT, self._uncordon, address)
+        later = asyncio.get_running_loop().call_later(self.kept, self._uncordon, address)
         self.cordons[address] = _Cordon(token, later)
         ws = self.scheduler.workers[address]
         if ws.status == Status.closing_gracefully:
