@@ -31,11 +31,16 @@ def bare(operator: Operator) -> Operator:
     return operator
 
 
-@pytest.fixture(params=["before the first up", "up"])
-def declared(request: pytest.FixtureRequest) -> Operator:
+@pytest.fixture(params=["before the first up", "up"], scope="module")
+def when(request: pytest.FixtureRequest) -> str:
+    """Of the module, so that pytest puts tests of the same time one after the other."""
+    return request.param
+
+
+@pytest.fixture
+def declared(when: str, request: pytest.FixtureRequest) -> Operator:
     """A fleet of which nothing runs, and then one that is up."""
-    name = "bare" if request.param == "before the first up" else "fleet"
-    return request.getfixturevalue(name)
+    return request.getfixturevalue("bare" if when == "before the first up" else "fleet")
 
 
 def doctor(operator: Operator, *, status: int) -> Found:
