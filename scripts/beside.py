@@ -40,16 +40,16 @@ class Lane:
         sys.stdout.flush()
 
     def repeat(self) -> None:
-        """Print what the command says, until it says nothing more."""
+        """Print what the command says, and how it ended."""
         for line in self.process.stdout or ():
             self.say(line.rstrip("\n"))
+        status = self.process.wait()
+        self.say(f"exit status {status} after {time.monotonic() - self.began:.0f} s")
 
     def end(self) -> int:
         """Wait for the end and return the exit status."""
-        status = self.process.wait()
         self.reader.join()
-        self.say(f"exit status {status} after {time.monotonic() - self.began:.0f} s")
-        return status
+        return self.process.wait()
 
 
 def main(words: list[str]) -> int:
