@@ -40,14 +40,12 @@ develop: $(UV) ## install what tests, lint and benchmarks need
 test: develop ## run every test: real processes, a real browser, real data, booted hosts; or some, TESTS="..."
 	@./scripts/debian.sh chromium nginx-light prometheus openssh-server openssh-client nftables ufw iproute2 pebble
 	@./scripts/axe.sh
-# Tests on booted hosts run in networks of the lab, and all others outside of them. Neither sees the
-# other, so those of containers run beside the others. tests/vms holds what README promises of
-# seconds, and has the machine for itself.
+# Tests on booted hosts run in the lab's network, and all others outside of it. One part after the
+# other: tests wait for what real programs do, and two parts at once on two CPUs gain little.
 ifeq ($(TESTS),)
-	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
-	@$(PYTHON) scripts/beside.py here "$(MAKE) --no-print-directory test-here" \
-	  containers "$(MAKE) --no-print-directory test-containers"
+	@$(MAKE) --no-print-directory test-here
 	@$(MAKE) --no-print-directory test-vms
+	@$(MAKE) --no-print-directory test-containers
 else ifneq ($(findstring tests/containers,$(TESTS)),)
 	@$(MAKE) --no-print-directory test-containers
 else ifeq ($(findstring tests/vms,$(TESTS)),)
