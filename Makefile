@@ -46,6 +46,9 @@ ifeq ($(TESTS),)
 	@$(MAKE) --no-print-directory test-here
 	@$(MAKE) --no-print-directory test-vms
 	@$(MAKE) --no-print-directory test-containers
+	@$(MAKE) --no-print-directory test-podman
+else ifneq ($(findstring tests/podman,$(TESTS)),)
+	@$(MAKE) --no-print-directory test-podman
 else ifneq ($(findstring tests/containers,$(TESTS)),)
 	@$(MAKE) --no-print-directory test-containers
 else ifeq ($(findstring tests/vms,$(TESTS)),)
@@ -56,7 +59,7 @@ endif
 
 .PHONY: test-here
 test-here: develop ## run the tests that need no booted hosts
-	@.venv/bin/python -m pytest --ignore=tests/vms --ignore=tests/containers
+	@.venv/bin/python -m pytest --ignore=tests/vms --ignore=tests/containers --ignore=tests/podman
 
 .PHONY: test-door
 test-door: develop ## run every test of the door: nginx, login, browser, booted hosts (root)
@@ -78,6 +81,12 @@ test-containers: develop ## run the tests of containers, on booted hosts with a 
 	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
 	@.venv/bin/python -m lab --name boxes --engine run -- \
 	  .venv/bin/python -m pytest $(or $(TESTS),tests/containers)
+
+.PHONY: test-podman
+test-podman: develop ## run the tests of containers on booted hosts with Podman in Docker's place (root)
+	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
+	@.venv/bin/python -m lab --name pods --podman run -- \
+	  .venv/bin/python -m pytest $(or $(TESTS),tests/podman)
 
 .PHONY: lab
 lab: develop ## boot a scheduler host and worker hosts to play with, HOSTS=5 in all (root)

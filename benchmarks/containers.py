@@ -202,7 +202,7 @@ class ContainersRun(Run):
         if not folder or not Lab(Path(folder), 1).network.inside:
             raise MeasurementError("not in the lab's network: python -m lab --engine run -- ...")
         try:
-            with Lab(Path(folder), default_hosts(5, engine=True)) as lab:
+            with Lab(Path(folder), default_hosts(5, engine="docker")) as lab:
                 return measure(Delivery(bench, lab), self.rounds, warm=not self.quick)
         except (LabError, subprocess.SubprocessError) as error:
             raise MeasurementError(str(error)) from error

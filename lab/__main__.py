@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab.base import ENGINE, ensure_base
+from lab.base import ENGINES, ensure_base
 from lab.fleet import Lab
 from lab.host import Host, default_hosts
 from lab.machine import REPOSITORY, LabError
@@ -22,7 +22,15 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     parser.add_argument("--name", default="default", help="which lab (default: %(default)s)")
-    parser.add_argument("--engine", action="store_true", help="hosts have a Docker engine")
+    for engine, option in (("docker", "--engine"), ("podman", "--podman")):
+        parser.add_argument(
+            option,
+            action="store_const",
+            dest="engine",
+            const=engine,
+            default="",
+            help=f"hosts have {engine.capitalize()}",
+        )
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="boot a scheduler host and worker hosts")
     up.add_argument("--hosts", type=int, default=5, help="how many (default: %(default)s)")
@@ -69,7 +77,8 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         # Inside, nothing can be fetched.
         print(f"the base of the hosts is {lab.base.name}")
         if arguments.engine:
-            print(f"that of hosts with an engine is {ensure_base(lab.cache, ENGINE).name}")
+            engine = arguments.engine
+            print(f"that of hosts with {engine} is {ensure_base(lab.cache, ENGINES[engine]).name}")
             ensure_package(lab.cache, *PLUGIN)
         return _run_inside(lab, rest)
     lab = Lab.load(folder)

@@ -19,7 +19,7 @@ from lab.machine import LabError, call, install, unmount_below
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["ENGINE", "Mirror", "ensure_base", "find_mirror", "locked"]
+__all__ = ["ENGINES", "Mirror", "ensure_base", "find_mirror", "locked"]
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -28,8 +28,16 @@ PACKAGES = (
     # debootstrap does not find who provides a virtual package, on which certbot depends.
     "python3-acme,python3-cffi-backend"
 )
-ENGINE = ("docker.io", "docker-compose", "docker-registry")
-"""Packages of hosts that run containers."""
+ENGINES = {
+    "docker": ("docker.io", "docker-compose", "docker-registry"),
+    "podman": (
+        *("podman", "podman-docker", "docker-compose", "crun", "netavark", "aardvark-dns"),
+        # What Podman recommends; a minimal system is made without.
+        *("slirp4netns", "uidmap", "fuse-overlayfs", "dbus-user-session", "iptables", "catatonit"),
+        *("docker-registry", "libpam-systemd"),
+    ),
+}
+"""Packages of hosts that run containers, by what runs them."""
 PASSWORD_LESS = "operator ALL=(ALL:ALL) NOPASSWD: ALL\n"  # noqa: S105  # a line for sudoers
 FILES = {
     "etc/ssh/sshd_config.d/10-lab.conf": (

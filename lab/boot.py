@@ -35,10 +35,38 @@ SHARED = "/srv/shared"
 """Where every host has the folder that all hosts of a lab share, as if it came by NFS."""
 
 
-# What Docker needs beyond what nspawn gives to a host: all of root's rights, calls of the kernel
+_STORES = {"docker": "/var/lib/docker", "podman": "/var/lib/containers/storage"}
+"""Where each engine keeps images and containers."""
+_LAYERS = frozenset({"overlay2", "overlay"})
+
+# What an engine needs beyond what nspawn gives to a host: all of root's rights, calls of the kernel
 # that containers are made with, and /proc/sys/net to write to (all of /proc/sys writable would keep
 # the host's network from coming up).
 _FOR_AN_ENGINE = ("--capability=all", "--system-call-filter=add_key keyctl bpf")
+# Podman gives containers more processes than a host of the lab may allow them: it has not all
+# rights of the machine. So what makes them is handed less.
+_PODMAN = {
+    "etc/containers/containers.conf": """\
+[containers]
+default_ulimits = ["nofile=16384:16384", "nproc=32768:32768"]
+[engine.runtimes]
+crun = ["/usr/local/bin/lab-crun"]
+""",
+    # On where another engine has been on this machine.
+    "etc/sysctl.d/lab.conf": "net.bridge.bridge-nf-call-iptables = 0\n",
+    "usr/local/bin/lab-crun": """\
+#!/bin/sh
+last= file=
+for word in "$@"; do
+  case $last in --bundle | -b) file=$word/config.json ;; --process | -p) file=$word ;; esac
+  last=$word
+done
+if [ -f "$file" ]; then
+  sed -E -i 's/("RLIMIT_NPROC","hard":)[0-9]+,"soft":[0-9]+/\\132768,"soft":32768/' "$file"
+fi
+exec crun "$@"
+""",
+}
 _ENGINE_VARIABLES = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
 
 
@@ -55,7 +83,7 @@ class Boot:
         self.host = host
         self.folder = host.folder
         self.root = host.folder / "root"
-        # Docker's own overlays cannot lie on the one that is the root.
+        # An engine's own overlays cannot lie on the one that is the root.
         self.engine = host.folder / "engine"
 
     @property
@@ -77,7 +105,7 @@ class Boot:
         if host.spec.engine and (images := host.lab.images):
             # Layers are never written to again, so they are shared; databases are.
             for path in images.iterdir():
-                how = "-al" if path.name == "overlay2" else "-a"
+                how = "-al" if path.name in _LAYERS else "-a"
                 call(["cp", how, str(path), str(self.engine)], timeout=300)
         files = {
             "etc/hostname": f"{host.name}\n",
@@ -86,10 +114,13 @@ class Boot:
             "root/.ssh/authorized_keys": key,
             "home/operator/.ssh/authorized_keys": key,
         }
+        if host.spec.engine == "podman":
+            files |= _PODMAN
         for name, text in files.items():
             path = host.upper / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+            path.chmod(0o755 if "/bin/" in name else 0o644)
         for name, owner in (("root", (0, 0)), ("home/operator", _OPERATOR)):
             home = host.upper / name
             for path in (home, home / ".ssh", home / ".ssh" / "authorized_keys"):
@@ -128,14 +159,15 @@ class Boot:
         binds = [f"--bind={host.lab.shared}:{SHARED}"]
         for i, disk in enumerate(host.spec.disks):
             binds.append(f"--bind={self.folder / f'disk{i}'}:{disk.path}")
-        own: list[str] = [f"--bind={self.engine}:/var/lib/docker", *_FOR_AN_ENGINE]
+        store = _STORES.get(host.spec.engine)
         nspawn = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]
         nspawn += [f"--machine={host.machine}", f"--hostname={host.name}"]
         nspawn += [f"--uuid={uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).hex}"]
         nspawn += ["--network-bridge=br-lab", "--register=no", "--keep-unit", "--link-journal=no"]
         nspawn += ["--console=passive", "--resolv-conf=off", "--timezone=off"]
         nspawn += ["--kill-signal=SIGRTMIN+3", *binds]
-        nspawn += [*(own if host.spec.engine else ()), *host.spec.options, "--"]
+        nspawn += [f"--bind={self.engine}:{store}", *_FOR_AN_ENGINE] if store else []
+        nspawn += [*host.spec.options, "--"]
         plan = {
             "argv": [*nspawn, "/usr/local/sbin/lab-init"],
             "environment": _ENGINE_VARIABLES if host.spec.engine else {},

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.base import ENGINE, ensure_base, locked
+from lab.base import ENGINES, ensure_base, locked
 from lab.home import OperatorHome
 from lab.host import Disk, Host, HostSpec, default_hosts
 from lab.machine import (
@@ -50,7 +50,7 @@ class Lab:
     cache
         Where bases are kept; ``lab-base`` two levels above the lab's folder when not given.
     images
-        What a Docker engine has stored, from a host of an earlier lab (`Host.stored`): every host
+        What an engine has stored, from a host of an earlier lab (`Host.stored`): every host
         with an engine begins with it.
     """
 
@@ -119,10 +119,19 @@ class Lab:
 
     @property
     def base(self) -> Path:
-        """The base of all hosts; it is made when it is missing."""
+        """The base of all hosts; it is made when it is missing.
+
+        Raises
+        ------
+        LabError
+            If it cannot be made, or the hosts are to have different engines.
+        """
         if self._base is None:
-            engine = any(host.spec.engine for host in self.hosts)
-            self._base = ensure_base(self.cache, ENGINE if engine else ())
+            engines = {host.spec.engine for host in self.hosts} - {""}
+            if len(engines) > 1:
+                raise LabError(f"hosts of one lab have one engine, not {sorted(engines)}")
+            packages = [name for engine in engines for name in ENGINES[engine]]
+            self._base = ensure_base(self.cache, packages)
         return self._base
 
     @property

@@ -53,7 +53,7 @@ class HostSpec:
     options
         More arguments for systemd-nspawn.
     engine
-        Whether it has a Docker engine.
+        What runs containers there: ``docker`` or ``podman``; empty is nothing.
     """
 
     name: str
@@ -61,11 +61,11 @@ class HostSpec:
     memory_limit: int = 0
     disks: tuple[Disk, ...] = ()
     options: tuple[str, ...] = ()
-    engine: bool = False
+    engine: str = ""
 
 
-def default_hosts(number: int = 5, *, engine: bool = False) -> list[HostSpec]:
-    """Return a scheduler host and ``number - 1`` worker hosts, with a Docker engine or without."""
+def default_hosts(number: int = 5, *, engine: str = "") -> list[HostSpec]:
+    """Return a scheduler host and ``number - 1`` worker hosts, with an engine or without."""
     numbers = range(1, number)
     workers = [HostSpec(f"dask-worker-{i:04}", 11 + i, engine=engine) for i in numbers]
     return [HostSpec("dask-scheduler", 11, engine=engine), *workers]
@@ -96,7 +96,7 @@ class Host:
 
     @property
     def stored(self) -> Path:
-        """What its Docker engine has stored; to be copied when it is off."""
+        """What its engine has stored; to be copied when it is off."""
         return self._boot.engine
 
     @property

@@ -66,7 +66,8 @@ class UnitObserved:
     """A unit as its runtime sees it; ``pid`` is 0 when it has none.
 
     ``fault`` says what is not as it should be although it may run, such as a unit that would not
-    start at boot. ``addresses`` are those of its own, if it is a container.
+    start at boot. If it is a container, ``container`` is how its id begins, and ``addresses`` are
+    its own.
     """
 
     name: str
@@ -74,6 +75,7 @@ class UnitObserved:
     pid: int = 0
     detail: str = ""
     fault: str = ""
+    container: str = ""
     addresses: tuple[str, ...] = ()
 
 
@@ -139,6 +141,8 @@ class RuntimeObserved:
         Images that are there, by id, by name with tag, and by name with digest.
     foreign : tuple of ForeignContainer
         Containers that are of no fleet.
+    unfit : tuple of (str, str)
+        What it lacks to keep units alive, although it answers: faults and their remedies.
     """
 
     alive: bool = False
@@ -149,6 +153,7 @@ class RuntimeObserved:
     privileged: bool = True
     images: frozenset[str] = frozenset()
     foreign: tuple[ForeignContainer, ...] = ()
+    unfit: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

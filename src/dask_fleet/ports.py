@@ -34,8 +34,10 @@ __all__ = [
 _FLEET = re.compile(r".*/dask-fleet/fleets/([^/]+)")
 """The directory in which a runtime starts the units of a fleet on this machine."""
 
-_PUBLISHED = re.compile(r"docker-proxy .* -container-ip (\S+)")
-"""What holds a published port."""
+_PUBLISHED = re.compile(
+    r"docker-proxy .* -container-ip (?P<address>\S+)|conmon .* -c (?P<container>[0-9a-f]{12})"
+)
+"""What holds a published port: a process of Docker's for an address, one of Podman's for an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +151,21 @@ def foreign(
 
     A unit leads a process group of its own, so its workers are known by it. The runtime knows a
     unit from its first moment, a record stands only when the ports are bound. The published port of
-    a container is held by a process of Docker's, which says for which address.
+    a container is held by a process of its engine, which says for which one.
     """
     own = {record.pid for record in seen.records.values() if record.alive}
     own |= {unit.pid for unit in seen.runtime.units.values() if unit.pid}
 
-    inside = {one for unit in seen.runtime.units.values() for one in unit.addresses}
+    published = {
+        one for unit in seen.runtime.units.values() for one in (unit.container, *unit.addresses)
+    }
 
     def ours(port: PortInTheWay) -> bool:
         holder = holders.get(port.inode)
         if holder is not None and port.unit == DOOR_NAME and holder.command.startswith("nginx: "):
             return True  # the nginx that is to be the door, for its other sites
         if holder is not None and (found := _PUBLISHED.search(holder.command)):
-            return found[1] in inside
+            return found[found.lastgroup or 0] in published
         return holder is not None and bool({holder.pid, holder.group} & own)
 
     return tuple(port for port in ports if not ours(port))
@@ -175,7 +179,7 @@ def container_of(
         return None
     published = _PUBLISHED.search(holder.command)
     for one in containers:
-        if published and published[1] in one.addresses:
+        if published and published[published.lastgroup or 0] in (one.id, *one.addresses):
             return one
         if one.pid and one.pid in (holder.pid, holder.group):
             return one

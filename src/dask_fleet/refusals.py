@@ -44,8 +44,10 @@ def refusals(
 
 
 def _host(target: HostTarget, seen: HostObserved, runtime: Runtime) -> Iterable[FleetError]:
-    if runtime.resident and not seen.runtime.alive:
+    if runtime.resident and not seen.runtime.alive and not seen.runtime.unfit:
         fault, remedy = runtime.absent
+        yield FleetError(f"{target.host}: {fault}", remedy)
+    for fault, remedy in seen.runtime.unfit:
         yield FleetError(f"{target.host}: {fault}", remedy)
     if not seen.runtime.privileged:
         yield FleetError(

@@ -72,32 +72,45 @@ def parts(environments: Path) -> list[str]:
     return sorted({file.parts[0] for file in files} - {".."})
 
 
-@pytest.fixture(scope="session")
-def images(environments: Path) -> Path:
-    """What an engine has stored that has the images."""
+_STORES = {
+    "docker": ("images", "systemctl stop docker.service docker.socket containerd"),
+    "podman": ("podman-images", "true"),
+}
+"""How the folder of what an engine has stored begins, and what ends the engine."""
+
+
+def stored_images(environments: Path, engine: str = "docker") -> Path:
+    """Return what an engine has stored that has the images; let one import them if none has."""
     needed = parts(environments)
     how = hashlib.sha256(" ".join((_IMPORT, *needed)).encode()).hexdigest()[:8]
-    stored = CACHE / "containers" / f"images-{environments.name}-{how}"
+    kind, end = _STORES[engine]
+    stored = CACHE / "containers" / f"{kind}-{environments.name}-{how}"
     if not stored.exists():
-        with Lab(lab_folder(), default_hosts(1, engine=True), layers=(environments,)) as lab:
+        with Lab(lab_folder(), default_hosts(1, engine=engine), layers=(environments,)) as lab:
             host = lab.scheduler
             host.run(["sh", "-euc", _IMPORT, "import", *needed], timeout=300)
-            host.run(["systemctl", "stop", "docker.service", "docker.socket", "containerd"])
+            host.run(end)
             half = stored.with_name(f"{stored.name}.half")
             shutil.rmtree(half, ignore_errors=True)
             half.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(["cp", "-a", str(host.stored), str(half)], check=True, timeout=300)
             half.rename(stored)
-        by_age = sorted(stored.parent.glob("images-*"), key=lambda path: path.stat().st_ctime)
+        by_age = sorted(stored.parent.glob(f"{kind}-*"), key=lambda path: path.stat().st_ctime)
         for old in by_age[:-LAYERS_KEPT]:
             shutil.rmtree(old)
     return stored
 
 
 @pytest.fixture(scope="session")
+def images(environments: Path) -> Path:
+    """What an engine has stored that has the images."""
+    return stored_images(environments)
+
+
+@pytest.fixture(scope="session")
 def lab(images: Path) -> Iterator[Lab]:
     """Five booted hosts, each with an engine that has the image."""
-    with Lab(lab_folder(), default_hosts(5, engine=True), images=images) as lab:
+    with Lab(lab_folder(), default_hosts(5, engine="docker"), images=images) as lab:
         yield lab
 
 

@@ -130,6 +130,34 @@ def test_one_thing_wrong_on_a_host_is_one_finding(changes, check, severity, word
     assert check in CHECKS
 
 
+CONTAINED = lay_out(parse(SPEC + "runtime: compose\nenvironment: {image: a}\n", {}))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "faults"),
+    [
+        (RuntimeObserved(alive=True), []),
+        (RuntimeObserved(), ["Docker does not answer there"]),
+        (RuntimeObserved(alive=True, unfit=(("one", "mend"), ("other", "mend"))), ["one", "other"]),
+    ],
+)
+def test_an_engine_that_is_not_there_or_lacks_something(
+    runtime: RuntimeObserved, faults: list[str]
+):
+    well = {"runtime": RuntimeObserved(alive=True)}
+    hosts = [
+        host(name, CONTAINED, **({"runtime": runtime} if name == "w1" else well))
+        for name in CONTAINED.hosts
+    ]
+    found = list(host_findings(CONTAINED, ENVIRONMENT, hosts))
+    assert [(one.check, one.severity, one.place) for one in found] == [
+        ("engine", "error", "w1") for _ in faults
+    ]
+    assert all(
+        one.fault.startswith(fault) and one.remedy for one, fault in zip(found, faults, strict=True)
+    )
+
+
 RIGHT_CASES = [
     {},
     {"clock": (0.9, 1.0)},

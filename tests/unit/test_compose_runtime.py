@@ -156,14 +156,14 @@ def test_a_dollar_is_no_variable_of_compose():
 RECORDED = """\
 login 0
 prepared 1
-engine 20.10.24+dfsg1
+engine docker
 image sha256:06d0 quay.io/bcdev/xcube:1.13.3 quay.io/bcdev/xcube@<none>
 compose 1
-container dask-scheduler running 271 0 0 always healthy aaaa 172.18.0.2,
-container dask-workers-default restarting 0 1 7 always unhealthy bbbb ,
-container dask-workers-old exited 0 137 0 always - cccc ,
-container dask-workers-loose running 300 0 0 no starting dddd ,
-container dask-workers-other running 301 0 0 always healthy eeee ,
+container dask-scheduler 0123456789a0 running 271 0 0 always healthy aaaa 172.18.0.2,
+container dask-workers-default 0123456789a1 restarting 0 1 7 always unhealthy bbbb ,
+container dask-workers-old 0123456789a2 exited 0 137 0 always - cccc ,
+container dask-workers-loose 0123456789a3 running 300 0 0 no starting dddd ,
+container dask-workers-other 0123456789a4 running 301 0 0 always healthy eeee ,
 made dask-scheduler aaaa
 made dask-workers-other ffff
 """
@@ -174,24 +174,83 @@ def test_what_docker_says():
     assert (seen.alive, seen.prepared, seen.privileged) == (True, True, True)
     assert IMAGE in seen.images
     assert list(seen.units.values()) == [
-        UnitObserved("dask-scheduler", "running", 271, "running", addresses=("172.18.0.2",)),
-        UnitObserved("dask-workers-default", "crashing", 0, "restarting, unhealthy, 7 restarts"),
-        UnitObserved("dask-workers-old", "stopped", 0, "exited with 137"),
-        UnitObserved(
-            "dask-workers-loose",
-            "running",
-            300,
-            "running, starting",
+        unit(0, "dask-scheduler", "running", 271, "running", addresses=("172.18.0.2",)),
+        unit(1, "dask-workers-default", "crashing", 0, "restarting, unhealthy, 7 restarts"),
+        unit(2, "dask-workers-old", "stopped", 0, "exited with 137"),
+        unit(
+            *(3, "dask-workers-loose", "running", 300, "running, starting"),
             "it would not start at boot (its restart policy is no)",
         ),
-        UnitObserved(
-            "dask-workers-other",
-            "running",
-            301,
-            "running",
+        unit(
+            *(4, "dask-workers-other", "running", 301, "running"),
             "its container was not made from these files",
         ),
     ]
+
+
+def unit(number: int, *fields, **more) -> UnitObserved:
+    return UnitObserved(*fields, container=f"0123456789a{number}", **more)
+
+
+PODMAN = """login 0
+prepared 1
+engine podman
+compose 1
+socket SOCKET
+restart RESTART
+image sha256:06d0 docker.io/library/python:3.11 docker.io/library/python@sha256:6ccc
+container dask-scheduler 5f2fd3859e41 running 361 0 0 always starting aaaa 10.89.0.2,
+"""
+
+
+@pytest.mark.parametrize(
+    ("socket", "restart", "remedies"),
+    [
+        ("active", "enabled", []),
+        ("inactive", "enabled", ["`systemctl enable --now podman.socket` there"]),
+        ("active", "disabled", ["`systemctl enable podman-restart.service` there"]),
+        (
+            "active\nbridged netavark",
+            "enabled",
+            [
+                "`sysctl net.bridge.bridge-nf-call-iptables=0` there, and the same in a file of"
+                " /etc/sysctl.d"
+            ],
+        ),
+        ("active\nbridged cni", "enabled", []),
+        (
+            "",
+            "",
+            [
+                "`systemctl enable --now podman.socket` there",
+                "`systemctl enable podman-restart.service` there",
+            ],
+        ),
+    ],
+)
+def test_what_podman_says(socket: str, restart: str, remedies: list[str]):
+    text = PODMAN.replace("SOCKET", socket).replace("RESTART", restart)
+    seen = ComposeRuntime("sst", PLAIN).read(text)
+    assert seen.alive
+    assert "python:3.11" in seen.images
+    assert seen.units["dask-scheduler"].container == "5f2fd3859e41"
+    assert [remedy for _, remedy in seen.unfit] == remedies
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("login 0\nrootless /run/user/1/docker.sock\nengine docker\ncompose 1\n", False),
+        ("login 0\nrootless /run/user/1/docker.sock\n", True),
+        ("login 1000\nrootless /run/user/1/podman/podman.sock\nengine podman\n", True),
+        ("login 1000\nengine docker\n", False),
+    ],
+)
+def test_an_engine_without_root_is_named(text: str, refused: bool):
+    unfit = ComposeRuntime("sst", PLAIN).read(text).unfit
+    assert ["somebody's own, without root (/run/user/1/" in fault for fault, _ in unfit] == (
+        [True] if refused else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,7 +258,7 @@ def test_what_docker_says():
     [
         ("", RuntimeObserved(prepared=False, privileged=False)),
         ("login 0\n", RuntimeObserved(prepared=False)),
-        ("login 1000\nengine 20.10\n", RuntimeObserved(prepared=False)),
+        ("login 1000\nengine docker\n", RuntimeObserved(prepared=False, privileged=False)),
         ("container a b\nmade\nimage\nx\n\n", RuntimeObserved(prepared=False, privileged=False)),
     ],
 )
@@ -211,6 +270,10 @@ def test_lines_of_a_log():
     runtime = ComposeRuntime("sst", PLAIN)
     assert runtime.read_log("dask-scheduler 2026-11-26T02:15:16.123456789Z it is up") == LogLine(
         "dask-scheduler", "it is up", "2026-11-26T02:15:16.123456789Z"
+    )
+    there = "2026-11-26T02:15:16.123456789+02:00"
+    assert runtime.read_log(f"dask-scheduler {there} it is up") == LogLine(
+        "dask-scheduler", "it is up", there
     )
     assert runtime.read_log("Error response from daemon") == LogLine(
         "", "Error response from daemon"

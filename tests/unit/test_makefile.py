@@ -11,6 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 FAULTS = "tests/integration/test_faults.py -k scheduler"
 BOXES = "tests/containers/test_faults.py -k boots"
+PODS = "tests/podman/test_podman.py -k root"
 UP = "tests/vms/test_up.py -k 'drift or limit'"
 
 
@@ -30,13 +31,15 @@ def would(*words: str) -> list[str]:
     [
         (
             ["test"],
-            ["--ignore=tests/vms --ignore=tests/containers"],
-            ["tests/vms", "tests/containers"],
+            ["--ignore=tests/vms --ignore=tests/containers --ignore=tests/podman"],
+            ["tests/vms", "tests/containers", "tests/podman"],
         ),
         (["test", f"TESTS={FAULTS}"], [FAULTS], []),
         (["test", f"TESTS={UP}"], [], [UP]),
         (["test", f"TESTS={BOXES}"], [], [BOXES]),
+        (["test", f"TESTS={PODS}"], [], [PODS]),
         (["test-vms"], [], ["tests/vms"]),
+        (["test-podman"], [], ["tests/podman"]),
         (["test-containers"], [], ["tests/containers"]),
         (["test-containers", f"TESTS={BOXES}"], [], [BOXES]),
         (["test-vms", f"TESTS={UP}"], [], [UP]),

@@ -67,6 +67,10 @@ def test_one_error_names_every_port_of_a_host() -> None:
         (Holder(50, 50, "/", "an orphan, which its record knows"), False),
         (Holder(60, 60, "/", "what a dead record named"), True),
         (Holder(99, 99, "/", "somebody else"), True),
+        (Holder(70, 70, "/", "/usr/bin/docker-proxy -proto tcp -container-ip 172.18.0.2"), False),
+        (Holder(70, 70, "/", "/usr/bin/docker-proxy -proto tcp -container-ip 172.18.0.3"), True),
+        (Holder(70, 70, "/", f"/usr/bin/conmon --api-version 1 -c 5f2fd3859e41{'0' * 52}"), False),
+        (Holder(70, 70, "/", f"/usr/bin/conmon --api-version 1 -c 6f2fd3859e41{'0' * 52}"), True),
         (None, True),
     ],
 )
@@ -74,6 +78,7 @@ def test_what_is_our_own(holder: Holder | None, is_foreign: bool) -> None:
     def record(name: str, pid: int, alive: bool) -> ProcessRecord:
         return ProcessRecord(name, name, "workers", pid, 0.0, 0, "d", {}, alive)
 
+    unit = UnitObserved("u", "starting", 40, container="5f2fd3859e41", addresses=("172.18.0.2",))
     seen = HostObserved(
         host="vm-1",
         facts={},
@@ -82,7 +87,7 @@ def test_what_is_our_own(holder: Holder | None, is_foreign: bool) -> None:
         unit_files={},
         environments=frozenset(),
         records={"orphan": record("orphan", 50, True), "dead": record("dead", 60, False)},
-        runtime=RuntimeObserved(True, 9, {"u": UnitObserved("u", "starting", 40)}),
+        runtime=RuntimeObserved(True, 9, {"u": unit}),
         listeners=(),
     )
     port = PortInTheWay("vm-1", "u", 8786, 1)

@@ -36,9 +36,12 @@ OLD = ForeignContainer(
 LINES = [
     "foreign\t0123456789ab\t/docker-worker_dask-worker_1\tdocker-worker_dask-worker\trunning\talways"
     "\t400\tdocker-worker\tdask-worker\t/root/docker-worker\tdocker-worker_default\t172.18.0.9,"
-    '\t0.0.0.0:9010,:9011,\t"/bin/bash"\t["-c","dask-worker tcp://10.0.0.9:8786"]',
+    '\t{"9010/tcp":[{"HostIp":"0.0.0.0","HostPort":"9010"}],"9011/tcp":[{"HostIp":"","HostPort":"9011"}]}'
+    '\t"/bin/bash"\t["-c","dask-worker tcp://10.0.0.9:8786"]',
     "foreign\tfedcba987654\t/by hand\tx:1\texited\tno\t0\t<no value>\t<no value>\t\thost\t,\t"
-    '[::1]:80,:,\t"dask"\tnull',
+    '{"80/tcp":[{"HostIp":"[::1]","HostPort":"80"},{"HostIp":"","HostPort":""}],"81/tcp":null}'
+    '\t"dask"\tnull',
+    "foreign\tabcdef012345\t/of podman\tx:1\texited\tno\t0\t\t\t\tbridge\t,\tnull\tnull\tnull",
 ]
 
 
@@ -55,17 +58,22 @@ def found(*containers: ForeignContainer):
 
 
 def test_what_docker_says_of_containers_that_are_of_no_fleet():
-    first, second = read_foreign([*LINES, "foreign\tshort", "container a b"])
+    first, second, third = read_foreign([*LINES, "foreign\tshort", "container a b"])
     assert first == OLD
     assert (second.name, second.project, second.on_host, second.pid) == ("by hand", "", True, 0)
     assert (second.ports, second.addresses) == ((("::1", 80),), ())
     assert second.command == ("dask",)
+    assert (third.name, third.ports, third.command) == ("of podman", (), ())
     assert len(FOREIGN.split('{{"\\t"}}')) == len(LINES[0].split("\t"))
 
 
 def test_a_look_has_them_beside_those_of_the_fleet():
     read = ComposeRuntime("sst", PLAIN).read(RECORDED + "\n".join(LINES))
-    assert [one.name for one in read.foreign] == ["docker-worker_dask-worker_1", "by hand"]
+    assert [one.name for one in read.foreign] == [
+        "docker-worker_dask-worker_1",
+        "by hand",
+        "of podman",
+    ]
     assert len(read.units) == 5
 
 

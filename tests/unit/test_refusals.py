@@ -50,6 +50,7 @@ CASES = [
     ("it is fit", FIT, []),
     ("it was not booted with systemd", seen(runtime=RuntimeObserved(alive=False)), [NO_SYSTEMD]),
     ("the operator is not root", seen(runtime=RuntimeObserved(alive=True, privileged=False)), [NOT_ROOT]),
+    ("its engine lacks two things", seen(runtime=RuntimeObserved(alive=True, unfit=(("one", "mend"), ("other", "mend")))), ["localhost: one", "localhost: other"]),
     ("both", seen(runtime=RuntimeObserved(privileged=False)), [NO_SYSTEMD, NOT_ROOT]),
     ("its memory is just enough", seen(facts={"memory_kib": str(2 * GIB_KIB)}), []),
     ("its memory is too little", seen(facts={"memory_kib": str(2 * GIB_KIB - 1)}), [MEMORY.format("2.0")]),

@@ -38,6 +38,7 @@ CHECKS: Mapping[str, str] = {
     "certificates": "certificates hold, and for a month at least",
     "door": "only those come in at the door who may, and its certificate holds",
     "systemd": "systemd is there and well on every host that needs it",
+    "engine": "an engine answers on every host of containers, and starts them at boot",
 }
 """Every check, and what is true when it has found nothing."""
 

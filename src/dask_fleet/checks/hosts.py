@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.checks.certificates import certificate_findings
 from dask_fleet.checks.findings import Examined, Finding
+from dask_fleet.runtimes.compose import ComposeRuntime
 from dask_fleet.spec.ranges import fold
 from dask_fleet.wheels.interpreters import choose, missing_python, unsuitable
 
@@ -64,6 +65,7 @@ def host_findings(
         yield from _files(layout, host)
         yield from _distance(host)
         yield from _systemd(layout, host)
+        yield from _engine(layout, host)
         yield from certificate_findings(layout, host.seen)
     yield from _names(layout, hosts)
 
@@ -251,6 +253,15 @@ def _distance(one: Examined) -> Iterator[Finding]:
             f"a connection to the scheduler takes {seconds * 1000:.0f} ms",
             "put the host nearer; Dask wants some milliseconds (a busy host answers late too)",
         )
+
+
+def _engine(layout: Layout, one: Examined) -> Iterator[Finding]:
+    runtime = one.seen.runtime
+    if layout.hosts[one.host].runtime != "compose":
+        return
+    lacking = runtime.unfit or (() if runtime.alive else (ComposeRuntime.absent,))
+    for fault, remedy in lacking:
+        yield Finding("engine", "error", one.host, fault, remedy)
 
 
 def _systemd(layout: Layout, one: Examined) -> Iterator[Finding]:

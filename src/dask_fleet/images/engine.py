@@ -9,6 +9,7 @@ from dask_fleet.command import Command, script
 from dask_fleet.errors import CommandFailedError, EnvironmentBuildError, FleetError
 from dask_fleet.events import Note, Sink
 from dask_fleet.images.layers import INSPECT, EngineFacts, ImageFacts, read_engine, read_image
+from dask_fleet.runtimes.engines import ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,12 +27,11 @@ _LAST = 20
 
 # An image may vanish while they are listed: then inspect fails, and says what it has found.
 _FACTS = f"""\
-set -eu
+{ENGINE}set -eu
 spool=$1
-docker version --format 'platform {{{{.Server.Os}}}}/{{{{.Server.Arch}}}}'
-docker info --format 'store {{{{.DriverStatus}}}}'
-root=$(docker info --format '{{{{.DockerRootDir}}}}')
-df -Pk "$root" | awk 'NR == 2 {{ print "free_kib " $4 }}'
+echo "platform $(engine_platform)"
+echo "store $(engine_store)"
+df -Pk "$(engine_root)" | awk 'NR == 2 {{ print "free_kib " $4 }}'
 for image in $(docker image ls --all --quiet --no-trunc | sort -u); do echo "$image"; done |
   xargs --no-run-if-empty docker image inspect --format 'image {INSPECT}' || :
 if [ -d "$spool" ]; then
@@ -66,6 +66,9 @@ done
 tar -c -f - -C out .
 """
 
+_LOAD = f"""\
+{ENGINE}load_image "$1"
+"""
 
 _FORGET = """\
 set -eu
@@ -99,8 +102,9 @@ class Engine:
 
     async def answers(self) -> bool:
         """Return whether there is an engine and we may use it."""
+        argv = ("docker", "version", "--format", "{{.Server.Version}}")
         try:
-            await self.transport.run(Command(("docker", "version", "--format", "{{.Server.Os}}")))
+            await self.transport.run(Command(argv))
         except FleetError:
             return False
         return True
@@ -148,11 +152,8 @@ class Engine:
 
     async def load(self, image: str, archive: Given) -> None:
         """Take an image over that was made elsewhere."""
-        argv = ("docker", "load", "--quiet")
-        command = Command(argv, archive.first, SECONDS, archive.files)
-        await self.transport.run(command)
-        # An engine notes when an image was tagged, and not when it was loaded.
-        await self.transport.run(Command(("docker", "tag", image, image)))
+        argv = ("sh", "-c", _LOAD, "load", image)
+        await self.transport.run(Command(argv, archive.first, SECONDS, archive.files))
 
     async def forget(self, image: str, label: str) -> None:
         """Remove an image if it is there, and what nothing uses that bears a label."""

@@ -11,7 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-__all__ = ["INSPECT", "EngineFacts", "ImageFacts", "lacking", "read_engine", "read_image"]
+__all__ = [
+    "INSPECT",
+    "EngineFacts",
+    "ImageFacts",
+    "image_id",
+    "lacking",
+    "read_engine",
+    "read_image",
+]
 
 INSPECT = "{{.Id}} {{.Os}}/{{.Architecture}} {{.Size}} {{json .RootFS.Layers}}"
 """Template of what `read_image` reads."""
@@ -62,7 +70,12 @@ def read_image(line: str) -> ImageFacts:
     """Return what a line that `INSPECT` made says."""
     id_, platform, size, layers = line.split(" ", 3)
     found = cast("list[str] | None", json.loads(layers))
-    return ImageFacts(id_, platform, int(size), tuple(found or ()))
+    return ImageFacts(image_id(id_), platform, int(size), tuple(found or ()))
+
+
+def image_id(text: str) -> str:
+    """Return an image's id as Docker writes it; Podman leaves out by which digest."""
+    return text if text.startswith("sha256:") else f"sha256:{text}"
 
 
 def read_engine(text: str) -> EngineFacts:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dask_fleet.command import Command
 from dask_fleet.errors import EnvironmentBuildError, FleetError
 from dask_fleet.images.credentials import login_for
+from dask_fleet.runtimes.engines import ENGINE
 
 if TYPE_CHECKING:
     from dask_fleet.observer import HostAccess
@@ -28,10 +29,9 @@ _OTHER_PLATFORM = 18
 # The login is in memory alone, for as long as the pull takes. Without one, Docker takes what
 # somebody has given to the host itself.
 _PULL = f"""\
-set -eu
+{ENGINE}set -eu
 umask 077
 wanted=$1 name=$2 login=$3
-set --
 if [ "$login" = yes ]; then
   for place in /run /dev/shm; do if [ -w "$place" ]; then break; fi; done
   config=$(mktemp -d "$place/dask-fleet.XXXXXX")
@@ -40,13 +40,13 @@ if [ "$login" = yes ]; then
   trap 'exit 130' INT
   trap 'exit 143' TERM
   cat >"$config/config.json"
-  set -- --config "$config"
+  export DOCKER_CONFIG="$config" REGISTRY_AUTH_FILE="$config/config.json"
 fi
-docker "$@" pull --quiet "$wanted" >&2
+docker pull --quiet "$wanted" >&2
 # It notes when an image was tagged, and not when it was pulled.
 case $name in *@*) ;; *) docker tag "$wanted" "$name" ;; esac
 has=$(docker image inspect --format '{{{{.Os}}}}/{{{{.Architecture}}}}' "$name")
-runs=$(docker version --format '{{{{.Server.Os}}}}/{{{{.Server.Arch}}}}')
+runs=$(engine_platform)
 if [ "$has" != "$runs" ]; then
   echo "the image is for $has, and this host runs $runs" >&2
   exit {_OTHER_PLATFORM}

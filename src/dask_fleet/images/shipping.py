@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.command import Command
 from dask_fleet.errors import CommandFailedError, EnvironmentBuildError
+from dask_fleet.runtimes.engines import ENGINE
 
 if TYPE_CHECKING:
     from dask_fleet.images.store import Piece
@@ -42,7 +43,9 @@ _STAGES = {
 # Pieces come on standard input in their order; a size of 0 is one that is here. Each gets its name
 # when it is whole, so that what was cut off is gone on with. The engine itself takes an archive
 # wholly or not at all; it unpacks it beside its layers first, hence twice the room.
-_RECEIVE = """\
+_RECEIVE = (
+    ENGINE
+    + """\
 set -eu
 umask 077
 spool=$1 image=$2 kib=$3 unpacked=$4
@@ -59,7 +62,7 @@ room() {
     exit 10
   fi
 }
-room "$(docker info --format '{{.DockerRootDir}}')" "$unpacked"
+room "$(engine_root)" "$unpacked"
 room . "$kib"
 order=
 while [ $# -gt 0 ]; do
@@ -72,12 +75,14 @@ while [ $# -gt 0 ]; do
   fi
   order="$order $name"
 done
-status=0
-# An engine notes when an image was tagged, and not when it was loaded.
-{ cat $order | docker load --quiet >&2 && docker tag "$image" "$image"; } || status=13
+set +e
+cat $order | load_image "$image" >&2
+status=$?
+set -e
 find . -type f -exec rm -f {} +
-exit "$status"
+if [ "$status" -ne 0 ]; then exit 13; fi
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

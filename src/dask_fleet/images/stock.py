@@ -6,12 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dask_fleet.command import Command, script
+from dask_fleet.images.layers import image_id
+from dask_fleet.runtimes.engines import ENGINE
 
 __all__ = ["StockedImage", "prunable", "read_stock", "remove_images", "stock_script"]
 
 # When an image got its name on this host counts, not when it was made: a reproducible one does not
 # say. The clock is the host's own.
-_STOCK = """\
+_STOCK = (
+    ENGINE
+    + """\
 set -eu
 echo "now $(date +%s)"
 docker ps --all --quiet --no-trunc | xargs --no-run-if-empty \\
@@ -20,14 +24,12 @@ for repository in "$@"; do
   docker image ls --no-trunc --filter "reference=$repository" \\
     --format '{{.Repository}}:{{.Tag}}' | while IFS= read -r name; do
     case $name in *:"<none>") continue ;; esac
-    docker image inspect --format '{{.Id}} {{.Size}} {{.Metadata.LastTagTime}}' "$name" | {
-      read -r id size day time zone rest
-      since=$(date -d "$day ${time%%.*} $zone" +%s 2>/dev/null) || since=0
-      echo "image $name $id $size $since"
-    }
+    found=$(docker image inspect --format '{{.Id}} {{.Size}}' "$name")
+    echo "image $name $found $(image_since "${found%% *}")"
   done
 done
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,10 @@ def read_stock(host: str, text: str) -> tuple[StockedImage, ...]:
         if word == "now":
             now = int(rest[0])
         elif word == "used":
-            used.add(rest[0])
+            used.add(image_id(rest[0]))
         elif word == "image":
             name, id_, size, since = rest
-            found.append((name, id_, int(size), int(since)))
+            found.append((name, image_id(id_), int(size), int(since)))
     found.sort(key=lambda one: (-one[3], one[0]))
     return tuple(
         StockedImage(host, name, id_, size, float(now - since) if since > 0 else None, id_ in used)

@@ -1,7 +1,7 @@
 """Containers under Docker's compose: a service for the scheduler, and one for each worker group.
 
-Docker starts them at boot and after a fault; compose makes them from a file that people can read.
-Both compose's plugin and the older docker-compose will do.
+The engine starts them at boot and after a fault; compose makes them from a file that people can
+read. Both compose's plugin and the older docker-compose will do, and Podman in Docker's place.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dask_fleet.runtimes.compose_file import (
     volumes,
 )
 from dask_fleet.runtimes.compose_foreign import FOREIGN, read_foreign
+from dask_fleet.runtimes.engines import ENGINE, LOOK, same_names, unfit
 from dask_fleet.target import ManagedFile, UnitTarget
 
 __all__ = ["ComposeRuntime"]
@@ -31,14 +32,17 @@ __all__ = ["ComposeRuntime"]
 _FOLDER = "compose"
 """Folder of the two files among what is deployed."""
 
+# Fields have the names of both engines' own code. Another, such as `Id`, Docker looks up in what
+# was sent, where a field without a value is an error; to Podman it is one.
 _TEMPLATES = (
     f'{{{{index .Config.Labels "{LABELS}.unit"}}}}',
+    '{{printf "%.12s" .ID}}',
     "{{.State.Status}}",
     "{{.State.Pid}}",
     "{{.State.ExitCode}}",
     "{{.RestartCount}}",
-    "{{.HostConfig.RestartPolicy.Name}}",
-    "{{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}",
+    '{{or .HostConfig.RestartPolicy.Name "no"}}',
+    '{{with .State.Health}}{{or .Status "-"}}{{else}}-{{end}}',
     '{{index .Config.Labels "com.docker.compose.config-hash"}}',
     "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{end}}",
 )
@@ -48,20 +52,15 @@ _INSPECT = (
 )
 _IMAGES = "image {{.ID}} {{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
 
-_COMPOSE = """\
-set -eu
-folder=$1 label=$2 made=$3
-shift 3
-cd "$folder"
-if docker compose version >/dev/null 2>&1; then compose() { docker compose "$@"; }
-else compose() { docker-compose "$@"; }
-fi
-"""
-
 # A container knows itself how long it may take to stop. One whose unit is gone from the file is
 # known by its label alone. A hash says of which definition compose has made a container; it is kept
 # to know one that somebody else has made.
 _UPDATE = """\
+set -eu
+folder=$1 label=$2 made=$3
+shift 3
+cd "$folder"
+awaken "$label"
 there=
 for unit in "$@"; do
   if grep -qxF "  $unit:" docker-compose.yml; then there="$there $unit"; continue; fi
@@ -86,6 +85,7 @@ _RESTART = """\
 set -eu
 label=$1
 shift
+awaken "$label"
 for unit in "$@"; do
   docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit"
 done | xargs --no-run-if-empty docker restart >/dev/null
@@ -94,6 +94,7 @@ done | xargs --no-run-if-empty docker restart >/dev/null
 _END = """\
 set -eu
 label=$1 project=$2 door=$3
+awaken "$label"
 set -- $(docker ps --all --quiet --filter "label=$label")
 if [ $# -gt 0 ]; then
   docker stop "$@" >/dev/null
@@ -143,7 +144,7 @@ show() {
     while IFS= read -r line; do
       case ${line%% *} in
         "$after") continue ;;
-        [0-9]*T*Z) last=${line%% *} ;;
+        [0-9]*T*[0-9Z]) last=${line%% *} ;;
       esac
       printf '%s %s\\n' "$unit" "$line" >&3
     done
@@ -167,15 +168,20 @@ else
 fi
 """
 
-_LINE = re.compile(r"(\S+) (\d{4}-\d\d-\d\dT\S+Z) ?(.*)")
+# Podman's are in the time of the host.
+_LINE = re.compile(r"(\S+) (\d{4}-\d\d-\d\dT\S+(?:Z|[+-]\d\d:\d\d)) ?(.*)")
 
 _STATES: Mapping[str, UnitState] = {
     "running": "running",
     "restarting": "crashing",
+    "configured": "stopped",
     "created": "stopped",
+    "initialized": "stopped",
     "exited": "stopped",
+    "stopped": "stopped",
     "paused": "stopped",
     "dead": "stopped",
+    "stopping": "stopping",
     "removing": "stopping",
 }
 
@@ -196,9 +202,9 @@ class ComposeRuntime:
     resident = True
     contained = True
     absent = (
-        "Docker does not answer there, or has no compose",
-        "`apt-get install docker.io docker-compose` there, or Docker's own packages; then"
-        " `systemctl enable --now docker`",
+        "Docker does not answer there, nor Podman under its name, or there is no compose",
+        "`apt-get install docker.io docker-compose` there, or Docker's own packages, then"
+        " `systemctl enable --now docker`; or podman, podman-docker and docker-compose",
     )
 
     def __init__(self, fleet: str, container: Contained) -> None:
@@ -269,12 +275,8 @@ class ComposeRuntime:
 echo "login $(id -u)"
 case $(stat -c %u:%g {owned} 2>/dev/null) in {owner}"
 "{owner}) echo "prepared 1" ;; esac
-if version=$(docker version --format '{{{{.Server.Version}}}}' 2>/dev/null); then
-  echo "engine $version"
+{ENGINE}{LOOK}if [ -n "$engine" ]; then
   docker image ls --no-trunc --digests --format '{_IMAGES}'
-  if command -v docker-compose >/dev/null 2>&1 || docker compose version >/dev/null 2>&1; then
-    echo "compose 1"
-  fi
   set -- $(docker ps --all --quiet)
   if [ $# -gt 0 ]; then docker inspect --format '{_INSPECT.replace("FLEET", self.fleet)}' "$@"; fi
   for path in {made}/*; do
@@ -291,8 +293,8 @@ fi
         containers: list[list[str]] = []
         for line in text.split("\n"):
             word, *rest = line.split() or [""]
-            if word == "image" and rest:
-                images.update(rest)
+            if word == "image":
+                images.update(name for one in rest for name in same_names(one))
             elif word == "container" and len(rest) == len(_TEMPLATES):
                 containers.append(rest)
             elif word == "made" and len(rest) == 2:
@@ -303,9 +305,10 @@ fi
             alive="engine" in facts and "compose" in facts,
             units={one[0]: _observed(one, made.get(one[0], "")) for one in containers},
             prepared="prepared" in facts,
-            privileged="engine" in facts or facts.get("login") == "0",
+            privileged=facts.get("login") == "0",
             images=frozenset(images),
             foreign=tuple(read_foreign(text.split("\n"))),
+            unfit=unfit(facts),
         )
 
     def prepare(self, places: Places) -> Command:
@@ -320,19 +323,19 @@ fi
     def end(self, places: Places) -> Command:
         """Return the command that stops and removes every container of the fleet."""
         project = f"dask-fleet-{self.fleet}"
-        return script(_END, self._label, project, places.door, timeout=STOP_SECONDS + 60)
+        return script(ENGINE + _END, self._label, project, places.door, timeout=STOP_SECONDS + 60)
 
     def update(self, places: Places, units: Sequence[str]) -> Command:
         """Return the command that makes containers anew; those of units that are gone go."""
         folder = f"{places.deployed}/{_FOLDER}"
-        text = _COMPOSE + _UPDATE
+        text = ENGINE + _UPDATE
         words = (folder, self._label, self._made(places), *units)
         return script(text, *words, timeout=STOP_SECONDS + 120)
 
     def restart(self, places: Places, units: Sequence[str]) -> Command:
         """Return ``docker restart`` for the containers of these units."""
         del places
-        return script(_RESTART, self._label, *units, timeout=STOP_SECONDS + 60)
+        return script(ENGINE + _RESTART, self._label, *units, timeout=STOP_SECONDS + 60)
 
     def log(
         self, places: Places, units: Sequence[str], *, lines: int, follow: bool, after: str = ""
@@ -340,7 +343,7 @@ fi
         """Return the command that prints lines of containers, each behind its unit and time."""
         del places
         how = "follow" if follow else "print"
-        command = script(_LOG, how, str(lines), after, self._label, *units)
+        command = script(ENGINE + _LOG, how, str(lines), after, self._label, *units)
         return Command(command.argv, command.stdin, UNBOUNDED if follow else command.timeout)
 
     def read_log(self, line: str) -> LogLine:
@@ -350,7 +353,7 @@ fi
 
 
 def _observed(fields: Sequence[str], made: str) -> UnitObserved:
-    name, status, pid, code, restarts, policy, health, digest, addresses = fields
+    name, identity, status, pid, code, restarts, policy, health, digest, addresses = fields
     detail = status
     if status == "exited":
         detail = f"exited with {code}"
@@ -369,5 +372,6 @@ def _observed(fields: Sequence[str], made: str) -> UnitObserved:
         pid=int(pid) if pid.isdecimal() else 0,
         detail=detail if restarts == "0" else f"{detail}, {restarts} restarts",
         fault=fault,
+        container=identity,
         addresses=tuple(one for one in addresses.split(",") if one),
     )

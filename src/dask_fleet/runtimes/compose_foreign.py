@@ -12,12 +12,13 @@ from typing import cast
 
 from dask_fleet.command import Command, script
 from dask_fleet.observed import ForeignContainer
+from dask_fleet.runtimes.engines import ENGINE
 
 __all__ = ["FOREIGN", "make_way", "read_foreign"]
 
 _COMPOSE = "com.docker.compose"
 _FIELDS = (
-    '{{printf "%.12s" .Id}}',
+    '{{printf "%.12s" .ID}}',
     "{{.Name}}",
     "{{.Config.Image}}",
     "{{.State.Status}}",
@@ -28,8 +29,8 @@ _FIELDS = (
     f'{{{{index .Config.Labels "{_COMPOSE}.project.working_dir"}}}}',
     "{{.HostConfig.NetworkMode}}",
     "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{end}}",
-    "{{range $inside, $ends := .HostConfig.PortBindings}}{{range $ends}}"
-    "{{.HostIp}}:{{.HostPort}},{{end}}{{end}}",
+    # As JSON, for templates of Docker and of Podman name its fields differently.
+    "{{json .HostConfig.PortBindings}}",
     "{{json .Path}}",
     "{{json .Args}}",
 )
@@ -42,6 +43,11 @@ _STOP_SECONDS = 300.0
 # First it is kept from coming back, so that whoever is interrupted here leaves none that returns.
 _MAKE_WAY = """\
 set -eu
+if [ "$engine" = podman ] && ! podman update --help | grep -q -e --restart; then
+  echo "this Podman cannot keep a container from being started at boot:" \\
+    "remove the old ones yourself, with docker-compose down in their folder" >&2
+  exit 1
+fi
 for id in "$@"; do
   shift
   if docker inspect "$id" >/dev/null 2>&1; then
@@ -83,17 +89,23 @@ def _given(text: str) -> str:
 
 
 def _ports(text: str) -> Iterator[tuple[str, int]]:
-    for one in text.split(","):
-        address, _, port = one.rpartition(":")
-        if port.isdecimal():
-            yield address.strip("[]") or _EVERY, int(port)
+    found = _value(text)
+    bindings = cast("dict[str, list[dict[str, str]] | None]", found) if found else {}
+    for ends in bindings.values():
+        for end in ends or ():
+            if (port := end.get("HostPort", "")).isdecimal():
+                yield end.get("HostIp", "").strip("[]") or _EVERY, int(port)
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _words(text: str) -> Iterator[str]:
-    try:
-        value: object = json.loads(text)
-    except ValueError:
-        return
+    value = _value(text)
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -102,4 +114,4 @@ def _words(text: str) -> Iterator[str]:
 
 def make_way(containers: Iterable[ForeignContainer]) -> Command:
     """Return the command that stops containers and keeps them from being started again."""
-    return script(_MAKE_WAY, *(one.id for one in containers), timeout=_STOP_SECONDS)
+    return script(ENGINE + _MAKE_WAY, *(one.id for one in containers), timeout=_STOP_SECONDS)

@@ -1,0 +1,1 @@
+"""Tests on booted hosts that have Podman; run inside `python -m lab --podman run`."""

@@ -1,0 +1,213 @@
+"""A fleet of containers on booted hosts that have Podman under Docker's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from lab import Host, Lab
+
+from tests.containers.client import computing, watching
+from tests.containers.conftest import CONTAINED, IMAGE, Contained
+from tests.containers.test_compose import FOLDER, UNIT, container, inspect
+from tests.containers.test_update import nothing_was_lost
+from tests.vms.follower import following
+from tests.vms.operator import RIGHT, WORKERS, all_run, eventually
+
+SCHEDULER = "dask-fleet.sst.dask-scheduler"
+NEXT = "example.org/dask:2"
+
+
+@pytest.fixture(scope="module")
+def fleet(operator: Contained) -> Iterator[Contained]:
+    """The fleet, brought up on hosts that have Podman with the image and nothing else."""
+    assert "4 workers registered" in operator.call("up", "--yes").stdout
+    yield operator
+    operator.call("down", "--yes")
+
+
+def test_it_is_up_and_a_second_up_has_nothing_to_do(lab: Lab, fleet: Contained):
+    assert "podman" in lab.scheduler.run("docker --version").stdout
+    assert all_run(fleet.rows())
+    assert fleet.plan()["empty"]
+    assert "nothing to do" in fleet.call("up", "--yes").stdout
+    assert fleet.compute() == RIGHT
+
+
+def test_what_a_container_is_given(lab: Lab, fleet: Contained):
+    found = inspect(lab.workers[1])
+    assert found["Config"]["User"] == "8786:8786"
+    assert found["Config"]["Hostname"] == "dask-worker-0002"
+    config = found["HostConfig"]
+    assert config["RestartPolicy"]["Name"] == "always"
+    assert config["Memory"] == config["MemorySwap"] == 2**30 + 512 * 2**20
+    assert config["PortBindings"]["9020/tcp"] == [{"HostIp": "10.77.0.13", "HostPort": "9020"}]
+    eventually(
+        "the container is healthy",
+        lambda: inspect(lab.workers[1])["State"]["Health"]["Status"] == "healthy",
+        60,
+    )
+
+
+def test_by_hand_the_old_procedure_gives_the_same_container(lab: Lab, fleet: Contained):
+    host = lab.workers[0]
+    before = container(host)
+    host.run(f"cd {FOLDER} && docker-compose up -d", timeout=60)
+    assert container(host) == before
+    host.run(["docker", "rm", "-f", UNIT])
+    host.run(f"cd {FOLDER} && docker-compose up -d", timeout=60)
+    fleet.until_all_run(60)
+    assert fleet.plan()["empty"]
+
+
+@pytest.mark.parametrize(
+    ("drift", "why"),
+    [
+        (f"docker stop -t 5 {UNIT}", "it was stopped (exited with"),
+        (f"docker rm -f {UNIT}", "it is not there"),
+        (f"docker pause {UNIT}", "it was stopped (paused"),
+        (f"echo '# edited' >>{FOLDER}/docker-compose.yml", "edited or left behind: compose"),
+        (
+            f"cd {FOLDER} && sed 's/10m/20m/' docker-compose.yml >a.yml"
+            " && docker-compose -f a.yml up -d && rm a.yml",
+            "its container was not made from these files",
+        ),
+    ],
+)
+def test_drift_is_seen_named_and_mended(lab: Lab, fleet: Contained, drift: str, why: str):
+    lab.workers[2].run(drift, timeout=60)
+    (change,) = fleet.plan()["changes"]
+    assert change["host"] == "dask-worker-0003"
+    assert why in change["reason"]
+    fleet.call("up", "--yes")
+    assert fleet.plan()["empty"]
+    assert all_run(fleet.rows())
+
+
+def test_logs_exec_and_restart(lab: Lab, fleet: Contained):
+    lines = fleet.call("logs", "-n", "40").stdout.splitlines()
+    assert {line.split(" | ")[0] for line in lines} >= {"dask-scheduler", *WORKERS}
+    assert not [line for line in lines if "Emulate Docker" in line]
+    said = fleet.call("exec", "--hosts", "dask-worker-*", "--", "python", "-V").stdout
+    assert len(said.splitlines()) == 4
+    before = {name: row["pid"] for name, row in fleet.rows().items()}
+    fleet.call("restart", "dask-worker-0004", "--yes")
+    after = {name: row["pid"] for name, row in fleet.until_all_run(60).items()}
+    assert [name for name in before if before[name] != after[name]] == ["dask-worker-0004"]
+
+
+def test_a_container_that_is_started_anew_is_followed_on(lab: Lab, fleet: Contained):
+    with following(fleet, "-n", "1") as follower:
+        follower.until("it is followed", lambda line: line.startswith("dask-worker-0003 | "))
+        before = len(follower.lines)
+        lab.workers[2].run(["docker", "restart", UNIT], timeout=60)
+        follower.until(
+            "what it says next",
+            lambda line: (
+                "Registered to" in line
+                and line.startswith("dask-worker-0003 | ")
+                and line in follower.lines[before:]
+            ),
+        )
+    assert all_run(fleet.until_all_run(60))
+
+
+def test_the_doctor_is_content(fleet: Contained):
+    findings = json.loads(fleet.call("doctor", "--json").stdout)["findings"]
+    assert [one for one in findings if one["severity"] == "error"] == []
+
+
+def test_another_image_goes_host_by_host_while_a_client_computes(lab: Lab, fleet: Contained):
+    def image(host: Host) -> str:
+        return host.run(["docker", "inspect", "-f", "{{.ImageName}}", UNIT]).stdout.strip()
+
+    lab.each(lambda host: host.run(["docker", "tag", IMAGE, NEXT]))
+    fleet.write(CONTAINED.replace(IMAGE, NEXT))
+    with computing(lab) as client, watching() as watch:
+        fleet.call("up", "--yes", "--keep-scheduler", timeout=300)
+        assert [image(host) for host in lab.workers] == [NEXT] * 4
+        client.until_further()
+        nothing_was_lost(client)
+    assert watch.seen == {3, 4}
+    fleet.write(CONTAINED)
+    fleet.call("up", "--yes", "--all-at-once")
+    assert fleet.compute() == RIGHT
+
+
+def test_who_is_not_root_is_refused(fleet: Contained):
+    fleet.write(CONTAINED.replace("ssh: {sudo: true}", "ssh: {}"))
+    said = fleet.call("plan", status=None).stderr
+    assert "dask-worker-0001: units under compose need root" in said
+    fleet.write(CONTAINED)
+    assert fleet.plan()["empty"]
+
+
+@pytest.fixture(autouse=True)
+def as_declared(operator: Contained) -> Iterator[None]:
+    """After each test fleet.yaml is as it was."""
+    yield
+    operator.write(CONTAINED)
+
+
+FAULTS: dict[str, Callable[[Lab], object]] = {
+    "a worker's container is killed": lambda lab: lab.workers[0].run(
+        f"kill -KILL $(docker inspect -f '{{{{.State.Pid}}}}' {UNIT})"
+    ),
+    "the scheduler's process is killed": lambda lab: lab.scheduler.run("pkill -KILL -u 8786"),
+    "Podman's service is started anew": lambda lab: lab.workers[2].run(
+        ["systemctl", "restart", "podman.socket", "podman.service"], timeout=90
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_everything_is_back_without_a_hand(lab: Lab, fleet: Contained, fault: str):
+    FAULTS[fault](lab)
+    fleet.until_all_run(90)
+    eventually("a new client computes what is right", lambda: fleet.compute() == RIGHT, 60)
+    assert fleet.plan()["empty"]
+
+
+@pytest.mark.parametrize(
+    ("off", "on", "fault"),
+    [
+        (
+            "systemctl stop podman.socket podman.service",
+            "systemctl enable --now podman.socket",
+            "Podman's socket, through which compose reaches it, is not open there",
+        ),
+        (
+            "systemctl disable podman-restart.service",
+            "systemctl enable podman-restart.service",
+            "Podman would not start containers there when the host boots",
+        ),
+        (
+            "mv /usr/bin/docker-compose /usr/bin/docker-compose.away",
+            "mv /usr/bin/docker-compose.away /usr/bin/docker-compose",
+            "there is no compose",
+        ),
+    ],
+)
+def test_what_podman_lacks_is_said_with_its_remedy(
+    lab: Lab, fleet: Contained, off: str, on: str, fault: str
+):
+    host = lab.workers[1]
+    host.run(off)
+    said = fleet.call("plan", status=None).stderr
+    assert "dask-worker-0002: " in said
+    assert fault in said
+    if on.startswith("systemctl"):
+        assert f"`{on}` there" in said
+    host.run(on)
+    assert fleet.plan()["empty"]
+
+
+def test_down_leaves_nothing(lab: Lab, fleet: Contained):
+    fleet.call("down", "--yes")
+    for host in lab.hosts:
+        assert host.run("docker ps -aq; docker network ls -qf name=sst").stdout == ""
+        assert host.run("ls /var/lib/dask-fleet/fleets 2>/dev/null || :").stdout in (
+            "",
+            "sst.history.jsonl\n",
+        )
