@@ -11,6 +11,7 @@ from lab import Host, Lab
 from tests.containers.client import computing, watching
 from tests.containers.conftest import CONTAINED, IMAGE, Contained
 from tests.containers.test_compose import FOLDER, UNIT, container, inspect
+from tests.containers.test_images import NAME, ids, sent
 from tests.containers.test_update import nothing_was_lost
 from tests.vms.follower import following
 from tests.vms.operator import RIGHT, WORKERS, all_run, eventually
@@ -90,7 +91,7 @@ def test_logs_exec_and_restart(lab: Lab, fleet: Contained):
     assert {line.split(" | ")[0] for line in lines} >= {"dask-scheduler", *WORKERS}
     assert not [line for line in lines if "Emulate Docker" in line]
     said = fleet.call("exec", "--hosts", "dask-worker-*", "--", "python", "-V").stdout
-    assert len(said.splitlines()) == 4
+    assert len([line for line in said.splitlines() if "Python 3." in line]) == 4
     before = {name: row["pid"] for name, row in fleet.rows().items()}
     fleet.call("restart", "dask-worker-0004", "--yes")
     after = {name: row["pid"] for name, row in fleet.until_all_run(60).items()}
@@ -133,6 +134,48 @@ def test_another_image_goes_host_by_host_while_a_client_computes(lab: Lab, fleet
     fleet.write(CONTAINED)
     fleet.call("up", "--yes", "--all-at-once")
     assert fleet.compute() == RIGHT
+
+
+def test_an_image_is_built_once_and_hosts_are_sent_the_layer_that_they_lack(
+    lab: Lab, fleet: Contained
+):
+    folder = fleet.folder / "image"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY greeting /greeting\n")
+    build = "{build: image, build_on: dask-worker-0004}"
+    fleet.write(CONTAINED.replace(f'{{image: "{IMAGE}"}}', build))
+    for greeting in ("good morning", "good evening", "good night"):
+        (folder / "greeting").write_text(greeting)
+        said = fleet.call("up", "--yes").stdout
+        assert said.count("building localhost/dask-fleet/sst:") == 1
+        assert set(sent(said)) == {*WORKERS[:3], "dask-scheduler"}
+        assert max(sent(said).values()) < 1
+        asked = ["docker", "exec", UNIT, "cat", "/greeting"]
+        assert [host.run(asked).stdout for host in lab.workers] == [greeting] * 4
+    assert fleet.compute() == RIGHT
+    assert fleet.plan()["empty"]
+    name = NAME.search(said)
+    assert name is not None
+    assert len(ids(lab, name[0])) == 1
+    images_are_listed_and_what_nothing_uses_is_removed(fleet)
+    fleet.write(CONTAINED)
+    fleet.call("up", "--yes", "--all-at-once")
+    assert fleet.compute() == RIGHT
+
+
+def images_are_listed_and_what_nothing_uses_is_removed(fleet: Contained) -> None:
+    listed = json.loads(fleet.call("image", "ls", "--json").stdout)
+    mine = [one for one in listed["images"] if one["host"] == "dask-worker-0001"]
+    assert len(mine) == 3
+    assert [one["name"] for one in mine if one["used"]] == [listed["declared"]]
+    assert all(0 <= one["age"] < 3600 for one in mine)
+    fleet.call("image", "prune", "--yes")
+    left = json.loads(fleet.call("image", "ls", "--json").stdout)["images"]
+    # The newest that is not used stays, for a way back.
+    assert [one["name"] for one in left if one["host"] == "dask-worker-0001"] == [
+        one["name"] for one in mine[:2]
+    ]
+    assert "nothing removed" in fleet.call("image", "prune", "--yes").stdout
 
 
 def test_who_is_not_root_is_refused(fleet: Contained):
