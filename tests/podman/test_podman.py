@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
-from lab import Host, Lab
+from lab import Host, Lab, LabError
 
 from tests.containers.client import computing, watching
 from tests.containers.conftest import CONTAINED, IMAGE, Contained
@@ -193,6 +194,23 @@ def as_declared(operator: Contained) -> Iterator[None]:
     operator.write(CONTAINED)
 
 
+def back(host: Host, before: str) -> bool:
+    """Return whether a host has booted since and answers.
+
+    Podman's check of health may have failed meanwhile, which systemd counts as a failed unit.
+    """
+    with suppress(LabError):
+        return host.is_on and host.boot_id != before and host.answers
+    return False
+
+
+def power_cut(lab: Lab) -> None:
+    lab.each(lambda host: host.power_cut())
+    lab.each(lambda host: host.start())
+    for host in lab.hosts:
+        eventually(f"{host.name} is back", lambda host=host: back(host, ""), 60)
+
+
 FAULTS: dict[str, Callable[[Lab], object]] = {
     "a worker's container is killed": lambda lab: lab.workers[0].run(
         f"kill -KILL $(docker inspect -f '{{{{.State.Pid}}}}' {UNIT})"
@@ -201,6 +219,7 @@ FAULTS: dict[str, Callable[[Lab], object]] = {
     "Podman's service is started anew": lambda lab: lab.workers[2].run(
         ["systemctl", "restart", "podman.socket", "podman.service"], timeout=90
     ),
+    "the power of all hosts is cut": power_cut,
 }
 
 
