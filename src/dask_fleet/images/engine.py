@@ -40,7 +40,8 @@ if [ -d "$spool" ]; then
 fi
 """
 
-# A layer may be a link to that of another image. Paths in a manifest have no blanks.
+# A layer may be a link to that of another image. Paths in a manifest have no blanks. Layers are
+# compressed in parts, as many at once as there are CPUs: streams that follow each other are one.
 _EXPORT = """\
 set -eu
 image=$1
@@ -58,10 +59,23 @@ cp "$(sed 's/.*"Config":"\\([^"]*\\)".*/\\1/' manifest.json)" out/config.json
 index=0
 for layer in $(sed 's/.*"Layers":\\[\\([^]]*\\)\\].*/\\1/; s/[",]/ /g' manifest.json); do
   case $wanted in *" $index "*)
-    wc -c <"$layer" >"out/$index.size"
-    gzip -n -1 <"$layer" >"out/$index.gz" ;;
+    size=$(wc -c <"$layer")
+    echo "$size" >"out/$index.size"
+    from=0
+    while [ "$from" -eq 0 ] || [ $((from << 20)) -lt "$size" ]; do
+      echo "$layer" "$from" "$index.$(printf %07d "$from")"
+      from=$((from + 32))
+    done ;;
   esac
   index=$((index + 1))
+done | xargs --no-run-if-empty -n 3 -P "$(nproc)" sh -c '
+  dd if="$1" bs=1M skip="$2" count=32 status=none | gzip -n -1 >"out/$3.part"
+' compress
+for size in out/*.size; do
+  if [ -f "$size" ]; then
+    cat "${size%.size}".*.part >"${size%.size}.gz"
+    rm "${size%.size}".*.part
+  fi
 done
 tar -c -f - -C out .
 """
