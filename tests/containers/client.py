@@ -20,7 +20,8 @@ SCHEDULER = "dask-fleet.sst.dask-scheduler"
 ADDRESS = "10.77.0.11"
 
 # What each task does is noted by the scheduler when it begins: a key that is noted twice was
-# computed again, whether it had ended or not. Orders come by standard input.
+# computed again, whether it had ended or not. It keeps the last thousand notes, so the client
+# listens to all of them; each comes before the end of its task. Orders come by standard input.
 CLIENT = """\
 import collections, functools, json, sys, threading, time
 from distributed import Client, Event, get_worker, wait
@@ -58,6 +59,8 @@ def say(**value):
     print(json.dumps(value), flush=True)
 
 with Client("tcp://10.77.0.11:8786", timeout=60) as client:
+    counts = collections.Counter()
+    client.subscribe_topic(f"began-{began}", lambda event: counts.update([event[1]]))
     given = client.scatter([1000 * i for i in range(12)], hash=False)
     held = client.map(square, range(24), pure=False)
     wait(held)
@@ -80,7 +83,6 @@ with Client("tcp://10.77.0.11:8786", timeout=60) as client:
     right = right and client.gather(given) == [1000 * i for i in range(12)]
     if fixed is not None:
         right = right and fixed.result(timeout=60) == "released"
-    counts = collections.Counter(key for _, key in client.get_events(f"began-{began}"))
     def lost(began, dask_scheduler):
         found = []
         for moment, event in dask_scheduler.get_events("all"):

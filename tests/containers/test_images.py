@@ -31,9 +31,17 @@ NAME = re.compile(r"localhost/dask-fleet/sst:[0-9a-f]{16}")
 SPOOL = "/var/lib/dask-fleet/images"
 
 
+FORGET = """\
+docker image ls --quiet localhost/dask-fleet/sst | sort -u | xargs -r docker image rm -f >/dev/null
+"""
+"""What other tests have built of this fleet."""
+
+
 @pytest.fixture(scope="module")
-def fleet(operator: Operator) -> Operator:
+def fleet(lab: Lab, operator: Operator) -> Operator:
     operator.call("down", "--yes", status=None)
+    for host in lab.hosts:
+        host.run(FORGET)
     folder = operator.folder / "image"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
