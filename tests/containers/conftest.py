@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["environments"]
 
 IMAGE = "example.org/dask:1"
-"""What scheduler, workers and their dashboards need: a fifth of xcube's environment."""
+"""What scheduler, workers and their dashboards need: a small part of xcube's environment."""
 XCUBE = "example.org/xcube:1"
 BASE = "example.org/debian:12"
 """Debian with its Python, and without any environment."""

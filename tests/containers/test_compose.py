@@ -80,27 +80,32 @@ def test_what_a_container_is_given(lab: Lab, fleet: Operator):
     assert rows["dask-worker-0002"]["memory_limit"] == 2**30
 
 
-@pytest.mark.parametrize(
-    ("drift", "why"),
-    [
-        (f"docker stop -t 5 {UNIT}", "it was stopped (exited with"),
-        (f"docker rm -f {UNIT}", "it is not there"),
-        (f"docker update --restart=no {UNIT}", "would not start at boot"),
-        (f"docker pause {UNIT}", "it was stopped (paused"),
-        (f"echo '# edited' >>{FOLDER}/docker-compose.yml", "edited or left behind: compose"),
-        (f"echo X=1 >>{FOLDER}/.env", "edited or left behind: compose/.env"),
-        (
-            f"cd {FOLDER} && sed 's/10m/20m/' docker-compose.yml >a.yml"
-            " && docker-compose -f a.yml up -d && rm a.yml",
-            "its container was not made from these files",
-        ),
-    ],
-)
-def test_drift_is_seen_named_and_mended(lab: Lab, fleet: Operator, drift: str, why: str):
+DRIFTS = {
+    f"docker stop -t 5 {UNIT}": "it was stopped (exited with",
+    f"docker rm -f {UNIT}": "it is not there",
+    f"docker update --restart=no {UNIT}": "would not start at boot",
+    f"docker pause {UNIT}": "it was stopped (paused",
+    f"echo '# edited' >>{FOLDER}/docker-compose.yml": "edited or left behind: compose",
+    f"echo X=1 >>{FOLDER}/.env": "edited or left behind: compose/.env",
+    (
+        f"cd {FOLDER} && sed 's/10m/20m/' docker-compose.yml >a.yml"
+        " && docker-compose -f a.yml up -d && rm a.yml"
+    ): "its container was not made from these files",
+}
+"""What somebody may do on a host by hand, and what a plan says of it."""
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_drift_is_seen_named_and_mended(lab: Lab, fleet: Operator, drift: str):
+    is_seen_named_and_mended(lab, fleet, drift)
+
+
+def is_seen_named_and_mended(lab: Lab, fleet: Operator, drift: str) -> None:
+    """Do one of `DRIFTS`; have it named by a plan and mended by an `up`."""
     lab.workers[2].run(drift, timeout=60)
     (change,) = fleet.plan()["changes"]
     assert change["host"] == "dask-worker-0003"
-    assert why in change["reason"]
+    assert DRIFTS[drift] in change["reason"]
     fleet.call("up", "--yes")
     assert fleet.plan()["empty"]
     assert all_run(fleet.rows())
@@ -125,18 +130,18 @@ def test_a_change_replaces_the_containers_that_it_concerns(lab: Lab, fleet: Oper
 
 
 def test_logs_exec_and_restart(lab: Lab, fleet: Operator):
+    _, printed = logs_exec_and_restart(lab, fleet)
+    assert len(printed) == 4
+
+
+def logs_exec_and_restart(lab: Lab, fleet: Operator) -> tuple[list[str], list[str]]:
+    """Try the three commands; return the lines of the log, and what `exec` has printed."""
     lines = fleet.call("logs", "-n", "40").stdout.splitlines()
     assert {line.split(" | ")[0] for line in lines} >= {"dask-scheduler", *WORKERS}
-    said = fleet.call(
-        "exec",
-        "--hosts",
-        "dask-worker-*",
-        "--",
-        "python",
-        "-c",
-        "import dask; print(dask.__version__)",
-    )
-    assert len(said.stdout.splitlines()) == 4
+    version = "import dask; print(dask.__version__)"
+    printed = fleet.call(
+        "exec", "--hosts", "dask-worker-*", "--", "python", "-c", version
+    ).stdout.splitlines()
     before = {name: row["pid"] for name, row in fleet.rows().items()}
     fleet.call("restart", "dask-worker-0004", "--yes")
     after = {name: row["pid"] for name, row in fleet.until_all_run(60).items()}
@@ -144,6 +149,7 @@ def test_logs_exec_and_restart(lab: Lab, fleet: Operator):
     assert after["dask-worker-0004"] in {
         int(pid) for pid in lab.workers[3].run("pgrep -f dask-worker-0004").stdout.split()
     }
+    return lines, printed
 
 
 def test_a_container_that_is_started_anew_is_followed_on(lab: Lab, fleet: Operator):

@@ -46,6 +46,11 @@ FAULTS: dict[str, Callable[[Lab], object]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_everything_is_back_without_a_hand(lab: Lab, fleet: Operator, fault: str):
     FAULTS[fault](lab)
+    all_is_back(fleet)
+
+
+def all_is_back(fleet: Operator) -> None:
+    """Wait until all run, compute what is right, and have nothing to do for an `up`."""
     fleet.until_all_run(90)
     eventually("a new client computes what is right", lambda: fleet.compute() == RIGHT, 60)
     assert fleet.plan()["empty"]

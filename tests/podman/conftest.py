@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import Lab, default_hosts
 
-from tests.containers.conftest import CONTAINED, Contained, environments, stored_images
-from tests.vms.conftest import lab_folder, new_operator
+from tests.containers.conftest import environments, operator, stored_images
+from tests.vms.conftest import lab_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["environments"]
+__all__ = ["environments", "operator"]
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +23,3 @@ def lab(environments: Path) -> Iterator[Lab]:
     images = stored_images(environments, "podman")
     with Lab(lab_folder(), default_hosts(5, engine="podman"), images=images) as lab:
         yield lab
-
-
-@pytest.fixture(scope="session")
-def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Contained:
-    """Somebody whose fleet.yaml is the set-up of the lab, in containers."""
-    one = new_operator(lab, tmp_path_factory.mktemp("operator"))
-    contained = Contained(lab, one.folder, one.variables)
-    contained.write(CONTAINED)
-    return contained
