@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dask_fleet.errors import EnvironmentBuildError
+from dask_fleet.images.archive import compressed
 from dask_fleet.images.shipping import Shipment, ship
 from dask_fleet.images.store import Piece
 from dask_fleet.transports.local import LocalTransport
@@ -34,10 +35,10 @@ class Scene:
     def __init__(self, root: Path) -> None:
         self.spool, self.taken = root / "spool", root / "taken"
         self.contents = [os.urandom(70_000), b"second", os.urandom(100)]
-        pieces = [self._piece(root, content) for content in self.contents]
+        pieces = [self._piece(root, compressed(content)) for content in self.contents]
         self.shipment = Shipment(
             "localhost/dask-fleet/sst:1",
-            b"opening",
+            compressed(b"opening"),
             tuple(pieces),
             frozenset(),
             1000,
@@ -77,7 +78,8 @@ def test_the_engine_gets_all_of_it_in_order_and_nothing_is_left(scene: Scene):
 
 def test_what_was_cut_off_stays_as_far_as_it_is_whole(scene: Scene):
     first, second, third = scene.shipment.pieces
-    Path(second.path).write_bytes(b"sec")  # the stream ends within the second piece
+    cut = compressed(scene.contents[1])[:3]  # the stream ends within the second piece
+    Path(second.path).write_bytes(cut)
     Path(third.path).write_bytes(b"")
     with pytest.raises(EnvironmentBuildError, match="vm-1: what was sent broke off") as caught:
         scene.send()
@@ -85,8 +87,8 @@ def test_what_was_cut_off_stays_as_far_as_it_is_whole(scene: Scene):
     assert not scene.taken.exists()
     assert first.digest in scene.left()
     assert second.digest not in scene.left()
-    Path(second.path).write_bytes(scene.contents[1])
-    Path(third.path).write_bytes(scene.contents[2])
+    Path(second.path).write_bytes(compressed(scene.contents[1]))
+    Path(third.path).write_bytes(compressed(scene.contents[2]))
     Path(first.path).unlink()  # it is not read again
     scene.send(replace(scene.shipment, there=frozenset({first.digest})))
     assert scene.taken.read_bytes() == b"".join((b"opening", *scene.contents))
