@@ -129,6 +129,7 @@ bench-vms: develop ## measure a fleet of VMs against SSHCluster and Ansible, and
 
 .PHONY: bench-containers
 bench-containers: develop ## measure how images come to hosts against docker save and a build on each (root)
+	@.venv/bin/python -m benchmarks.peers
 	@.venv/bin/python -m lab --name bench --engine run -- .venv/bin/python -m benchmarks.containers
 	@.venv/bin/python scripts/figures.py
 
