@@ -167,7 +167,7 @@ def conduct(run: Run, data: Path) -> int:
     bench = Bench(data.absolute())
     try:
         bench.find_interpreter()
-        if not Path(bench.python).exists():
+        if not bench.has_environment:
             make_environment(bench)
         about = bench.about()
         run.everything(bench)

@@ -70,6 +70,11 @@ class Bench:
         out = timed([self.tool, "env", "--python"], self.environ, self.work, within=60).out
         self.python = out.strip()
 
+    @property
+    def has_environment(self) -> bool:
+        """Whether the fleet environment is whole: a half one has its interpreter only."""
+        return Path(self.python).with_name("dask").exists()
+
     def close(self) -> None:
         """Leave nothing running and no file."""
         strays = remove_strays(str(self.place))

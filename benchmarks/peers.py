@@ -75,7 +75,7 @@ def main() -> int:
     bench = Bench(REPOSITORY / ".cache" / "tests" / "data")
     try:
         bench.find_interpreter()
-        if not Path(bench.python).exists():
+        if not bench.has_environment:
             make_environment(bench)
         make(bench.python)
     except MeasurementError as error:
