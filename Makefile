@@ -47,6 +47,9 @@ ifeq ($(TESTS),)
 	@$(MAKE) --no-print-directory test-vms
 	@$(MAKE) --no-print-directory test-containers
 	@$(MAKE) --no-print-directory test-podman
+	@$(MAKE) --no-print-directory test-guests
+else ifneq ($(findstring tests/guests,$(TESTS)),)
+	@$(MAKE) --no-print-directory test-guests
 else ifneq ($(findstring tests/podman,$(TESTS)),)
 	@$(MAKE) --no-print-directory test-podman
 else ifneq ($(findstring tests/containers,$(TESTS)),)
@@ -59,7 +62,7 @@ endif
 
 .PHONY: test-here
 test-here: develop ## run the tests that need no booted hosts
-	@.venv/bin/python -m pytest --ignore=tests/vms --ignore=tests/containers --ignore=tests/podman
+	@.venv/bin/python -m pytest --ignore=tests/vms --ignore=tests/containers --ignore=tests/podman --ignore=tests/guests
 
 .PHONY: test-door
 test-door: develop ## run every test of the door: nginx, login, browser, booted hosts (root)
@@ -87,6 +90,13 @@ test-podman: develop ## run the tests of containers on booted hosts with Podman 
 	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
 	@.venv/bin/python -m lab --name pods --podman run -- \
 	  .venv/bin/python -m pytest $(or $(TESTS),tests/podman)
+
+.PHONY: test-guests
+test-guests: develop ## run the tests that need a kernel, on hosts under QEMU (root)
+	@./scripts/debian.sh qemu-system-x86
+	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
+	@.venv/bin/python -m lab --name guests --guests run -- \
+	  .venv/bin/python -m pytest $(or $(TESTS),tests/guests)
 
 .PHONY: lab
 lab: develop ## boot a scheduler host and worker hosts to play with, HOSTS=5 in all (root)

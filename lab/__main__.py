@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.base import ENGINES, ensure_base
 from lab.fleet import Lab
+from lab.guest import PACKAGES as GUESTS
 from lab.host import Host, default_hosts
 from lab.machine import REPOSITORY, LabError
 from lab.packages import PLUGIN, ensure_package
@@ -31,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
             default="",
             help=f"hosts have {engine.capitalize()}",
         )
+    parser.add_argument(
+        "--guests", action="store_true", help="there may be hosts with a kernel of their own"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="boot a scheduler host and worker hosts")
     up.add_argument("--hosts", type=int, default=5, help="how many (default: %(default)s)")
@@ -76,9 +80,12 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         lab = Lab(folder, 0)
         # Inside, nothing can be fetched.
         print(f"the base of the hosts is {lab.base.name}")
-        if arguments.engine:
-            engine = arguments.engine
+        for engine in ENGINES if arguments.guests else filter(None, [arguments.engine]):
             print(f"that of hosts with {engine} is {ensure_base(lab.cache, ENGINES[engine]).name}")
+            if arguments.guests:
+                base = ensure_base(lab.cache, [*ENGINES[engine], *GUESTS])
+                print(f"that of guests with {engine} is {base.name}")
+        if arguments.engine:
             ensure_package(lab.cache, *PLUGIN)
         return _run_inside(lab, rest)
     lab = Lab.load(folder)

@@ -19,9 +19,10 @@ from lab.machine import LabError, call, install, unmount_below
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["ENGINES", "Mirror", "ensure_base", "find_mirror", "locked"]
+__all__ = ["ENGINES", "KEYRING", "Mirror", "apt_options", "ensure_base", "find_mirror", "locked"]
 
 SUITE = "bookworm"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-venv,iproute2,iputils-ping,"
     "nftables,ca-certificates,sudo,procps,nginx-light,certbot,"
@@ -80,11 +81,16 @@ COMMANDS = (
     "rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id",
     "install -d -m 700 /root/.ssh",
     "install -d -m 700 -o operator -g operator /home/operator/.ssh",
-    # Only a test that needs it starts it.
-    "systemctl disable docker-registry.service 2>/dev/null || true",
     "apt-get clean",
     "rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/bootstrap.log",
 )
+ONLY_WHEN_NEEDED = (
+    "docker-registry.service",
+    "nfs-ganesha.service",
+    "rpcbind.service",
+    "rpcbind.socket",
+)
+"""What a test starts that needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +152,12 @@ def ensure_base(cache: Path, packages: Sequence[str] = ()) -> Path:
     LabError
         If it cannot be made.
     """
-    included = ",".join([PACKAGES, *packages])
-    recipe = json.dumps([SUITE, included, FILES, MODES, COMMANDS])
+    plain = ensure_base(cache) if packages else None
+    recipe = json.dumps(
+        [plain.name, sorted(packages), ONLY_WHEN_NEEDED]
+        if plain
+        else [SUITE, PACKAGES, FILES, MODES, COMMANDS]
+    )
     base = cache.absolute() / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     if base.is_dir():
         return base
@@ -161,7 +171,10 @@ def ensure_base(cache: Path, packages: Sequence[str] = ()) -> Path:
         making = Path(tempfile.mkdtemp(prefix="making-", dir=cache.absolute()))
         making.chmod(0o755)
         try:
-            _make(making, included)
+            if plain:
+                _add(making, plain, packages)
+            else:
+                _make(making)
             making.rename(base)
         finally:
             if making.exists():
@@ -170,9 +183,9 @@ def ensure_base(cache: Path, packages: Sequence[str] = ()) -> Path:
     return base
 
 
-def _make(root: Path, included: str) -> None:
+def _make(root: Path) -> None:
     mirror = find_mirror()
-    argv = ["debootstrap", "--variant=minbase", f"--include={included}"]
+    argv = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}"]
     argv += [f"--keyring={mirror.keyring}"] if mirror.keyring.startswith("/") else []
     with tempfile.TemporaryDirectory() as folder:
         done = call(
@@ -192,6 +205,61 @@ def _make(root: Path, included: str) -> None:
         path.unlink(missing_ok=True)
         path.write_text(text)
         path.chmod(MODES.get(name, 0o644))
+
+
+def _add(root: Path, plain: Path, packages: Sequence[str]) -> None:
+    """Copy a base and install more into it by this machine's apt, which reaches a mirror."""
+    call(["cp", "-a", "--reflink=auto", f"{plain}/.", str(root)], timeout=300)
+    mirror = find_mirror()
+    signed = f"[signed-by={mirror.keyring or KEYRING}] "
+    no_starts = root / "usr" / "sbin" / "policy-rc.d"
+    no_starts.write_text("#!/bin/sh\nexit 101\n")
+    no_starts.chmod(0o755)
+    call(["mount", "-t", "proc", "proc", str(root / "proc")])
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "sources.list").write_text(f"deb {signed}{mirror.url} {SUITE} main\n")
+        (place / "lists" / "partial").mkdir(parents=True)
+        apt = [
+            "apt-get",
+            "--quiet=2",
+            *apt_options(place),
+            f"--option=Dir::Cache={place / 'cache'}",
+        ]
+        (root / "var/cache/apt/archives/partial").mkdir(parents=True, exist_ok=True)
+        inside = {
+            "Dir::Cache": place / "cache",
+            "Dir::Cache::archives": root / "var/cache/apt/archives",
+            "Dir::State::status": root / "var/lib/dpkg/status",
+            "Dir::State::extended_states": root / "var/lib/apt/extended_states",
+            "Dir::Log": place,
+            "DPkg::Chroot-Directory": root,
+        }
+        apt += [f"--option={name}={value}" for name, value in inside.items()]
+        install_ = ["install", "--yes", "--no-install-recommends", *packages]
+        for words in (["update"], install_):
+            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            done = call([*apt, *words], timeout=900, env=quiet, cwd=place, check=False)
+            if done.returncode:
+                tail = "\n".join(done.stdout.splitlines()[-5:]) + done.stderr[-1000:]
+                raise LabError(f"apt-get {words[0]} from {mirror.url}: {tail}")
+    call(["umount", str(root / "proc")])
+    no_starts.unlink()
+    there = [name for name in ONLY_WHEN_NEEDED if list(root.glob(f"lib/systemd/system/{name}"))]
+    commands = [f"systemctl disable {' '.join(there)}"] if there else []
+    for command in (*commands, "apt-get clean"):
+        call(["chroot", str(root), "sh", "-c", command], timeout=60)
+
+
+def apt_options(place: Path) -> list[str]:
+    """Return options with which apt knows the sources of a folder alone, and keeps lists there."""
+    options = {
+        "Dir::Etc::sourcelist": place / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": place / "lists",
+        "APT::Sandbox::User": "root",
+    }
+    return [f"--option={name}={value}" for name, value in options.items()]
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -24,9 +24,11 @@ from lab.machine import (
 from lab.network import GATEWAY, GATEWAY6
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from lab.host import Host
 
-__all__ = ["SHARED", "Boot"]
+__all__ = ["SHARED", "STORES", "Boot"]
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _OPERATOR = (1000, 37)  # the user of the base, in the group that Debian has for it
@@ -35,7 +37,7 @@ SHARED = "/srv/shared"
 """Where every host has the folder that all hosts of a lab share, as if it came by NFS."""
 
 
-_STORES = {"docker": "/var/lib/docker", "podman": "/var/lib/containers/storage"}
+STORES = {"docker": "/var/lib/docker", "podman": "/var/lib/containers/storage"}
 """Where each engine keeps images and containers."""
 _LAYERS = frozenset({"overlay2", "overlay"})
 
@@ -43,6 +45,12 @@ _LAYERS = frozenset({"overlay2", "overlay"})
 # that containers are made with, and /proc/sys/net to write to (all of /proc/sys writable would keep
 # the host's network from coming up).
 _FOR_AN_ENGINE = ("--capability=all", "--system-call-filter=add_key keyctl bpf")
+# There is no NFS in the machine's kernel.
+_NO_KERNEL = {
+    "etc/systemd/system/run-rpc_pipefs.mount.d/lab.conf": (
+        "[Unit]\nConditionVirtualization=!container\n"
+    ),
+}
 # Podman gives containers more processes than a host of the lab may allow them: it has not all
 # rights of the machine. So what makes them is handed less.
 _PODMAN = {
@@ -79,6 +87,9 @@ class Boot:
         The host.
     """
 
+    interface = "host0"
+    """What the host calls its end of the link to the bridge."""
+
     def __init__(self, host: Host) -> None:
         self.host = host
         self.folder = host.folder
@@ -97,8 +108,8 @@ class Boot:
         for folder in ("upper", "work", "root", "engine"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         network = (
-            "[Match]\nName=host0\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
-            f"Address={host.address}/24\nGateway={GATEWAY}\n"
+            f"[Match]\nName={self.interface}\n[Network]\nLinkLocalAddressing=no\n"
+            f"IPv6AcceptRA=no\nAddress={host.address}/24\nGateway={GATEWAY}\n"
             f"Gateway={GATEWAY6}\n[Address]\nAddress={host.address6}/64\n"
             "DuplicateAddressDetection=none\n"
         )
@@ -110,12 +121,11 @@ class Boot:
         files = {
             "etc/hostname": f"{host.name}\n",
             "etc/hosts": hosts,
-            "etc/systemd/network/10-host0.network": network,
+            f"etc/systemd/network/10-{self.interface}.network": network,
             "root/.ssh/authorized_keys": key,
             "home/operator/.ssh/authorized_keys": key,
+            **self.files(),
         }
-        if host.spec.engine == "podman":
-            files |= _PODMAN
         for name, text in files.items():
             path = host.upper / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +139,10 @@ class Boot:
         ssh = host.upper / "etc" / "ssh"
         ssh.mkdir(exist_ok=True)
         make_key(ssh / "ssh_host_ed25519_key", f"root@{host.name}")
+
+    def files(self) -> Mapping[str, str]:
+        """Return what it has beyond the files of every host."""
+        return _NO_KERNEL | (_PODMAN if self.host.spec.engine == "podman" else {})
 
     def mount(self) -> None:
         """Mount its root and its small disks, where they are not."""
@@ -155,28 +169,15 @@ class Boot:
             for name in ("memory.limit_in_bytes", "memory.max"):
                 if host.spec.memory_limit and (folder / name).exists():
                     (folder / name).write_text(str(host.spec.memory_limit * 2**20))
-        host.lab.shared.mkdir(exist_ok=True)
-        binds = [f"--bind={host.lab.shared}:{SHARED}"]
-        for i, disk in enumerate(host.spec.disks):
-            binds.append(f"--bind={self.folder / f'disk{i}'}:{disk.path}")
-        store = _STORES.get(host.spec.engine)
-        nspawn = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]
-        nspawn += [f"--machine={host.machine}", f"--hostname={host.name}"]
-        nspawn += [f"--uuid={uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).hex}"]
-        nspawn += ["--network-bridge=br-lab", "--register=no", "--keep-unit", "--link-journal=no"]
-        nspawn += ["--console=passive", "--resolv-conf=off", "--timezone=off"]
-        nspawn += ["--kill-signal=SIGRTMIN+3", *binds]
-        nspawn += [f"--bind={self.engine}:{store}", *_FOR_AN_ENGINE] if store else []
-        nspawn += [*host.spec.options, "--"]
         plan = {
-            "argv": [*nspawn, "/usr/local/sbin/lab-init"],
+            "argv": self.argv(),
             "environment": _ENGINE_VARIABLES if host.spec.engine else {},
             "cgroups": [str(folder) for folder in self.cgroups],
             "keeper": str(self.folder / "keeper.json"),
-            "nspawn": str(self.folder / "nspawn.json"),
+            "machine": str(self.folder / "machine.json"),
             "console": str(self.folder / "console.log"),
         }
-        for name in ("keeper", "nspawn"):
+        for name in ("keeper", "machine"):
             Path(plan[name]).unlink(missing_ok=True)
         path = self.folder / "plan.json"
         path.write_text(json.dumps(plan, indent=1))
@@ -193,8 +194,26 @@ class Boot:
         what = f"{host.name} starts (see {self.folder / 'console.log'})"
         wait_for(what, lambda: self.process("keeper"), 10, pause=0.02)
 
+    def argv(self) -> list[str]:
+        """Return nspawn's command line."""
+        host = self.host
+        host.lab.shared.mkdir(exist_ok=True)
+        binds = [f"--bind={host.lab.shared}:{SHARED}"]
+        for i, disk in enumerate(host.spec.disks):
+            binds.append(f"--bind={self.folder / f'disk{i}'}:{disk.path}")
+        store = STORES.get(host.spec.engine)
+        nspawn = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]
+        nspawn += [f"--machine={host.machine}", f"--hostname={host.name}"]
+        nspawn += [f"--uuid={uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).hex}"]
+        nspawn += ["--network-bridge=br-lab", "--register=no", "--keep-unit", "--link-journal=no"]
+        nspawn += ["--console=passive", "--resolv-conf=off", "--timezone=off"]
+        nspawn += ["--kill-signal=SIGRTMIN+3", *binds]
+        nspawn += [f"--bind={self.engine}:{store}", *_FOR_AN_ENGINE] if store else []
+        nspawn += [*host.spec.options, "--"]
+        return [*nspawn, "/usr/local/sbin/lab-init"]
+
     def process(self, name: str) -> Process | None:
-        """Return the ``keeper`` or ``nspawn`` of this host, if it lives."""
+        """Return the ``keeper`` or the ``machine``, that is nspawn, of this host, if it lives."""
         try:
             process = Process(**json.loads((self.folder / f"{name}.json").read_text()))
         except FileNotFoundError:
@@ -203,7 +222,7 @@ class Boot:
 
     def leader(self) -> Process | None:
         """Return the host's first process: the child of nspawn that is 1 to itself."""
-        nspawn = self.process("nspawn")
+        nspawn = self.process("machine")
         if nspawn is None:
             return None
         try:
@@ -218,6 +237,22 @@ class Boot:
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return the argv that runs `argv` in it as root, without any network.
+
+        Raises
+        ------
+        LabError
+            If it is off.
+        """
+        leader = self.leader()
+        if leader is None:
+            raise LabError(f"{self.host.name} is off; power_on() starts it")
+        spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        clean = ["env", "-i", path, "HOME=/root", "LANG=C.UTF-8", "USER=root"]
+        return ["nsenter", f"--target={leader.pid}", *spaces, "--", *clean, *argv]
 
     def kill(self) -> None:
         """End all of its processes at once; its disk stays as it is.

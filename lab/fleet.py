@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.base import ENGINES, ensure_base, locked
+from lab.guest import PACKAGES as GUESTS
 from lab.home import OperatorHome
 from lab.host import Disk, Host, HostSpec, default_hosts
 from lab.machine import (
@@ -131,6 +132,8 @@ class Lab:
             if len(engines) > 1:
                 raise LabError(f"hosts of one lab have one engine, not {sorted(engines)}")
             packages = [name for engine in engines for name in ENGINES[engine]]
+            if any(host.spec.guest for host in self.hosts):
+                packages += GUESTS
             self._base = ensure_base(self.cache, packages)
         return self._base
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab.boot import Boot
+from lab.guest import Guest
 from lab.machine import LabError, call, wait_for
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class HostSpec:
         More arguments for systemd-nspawn.
     engine
         What runs containers there: ``docker`` or ``podman``; empty is nothing.
+    guest
+        Whether it has a kernel of its own, under QEMU; it is ten times slower.
     """
 
     name: str
@@ -62,6 +65,7 @@ class HostSpec:
     disks: tuple[Disk, ...] = ()
     options: tuple[str, ...] = ()
     engine: str = ""
+    guest: bool = False
 
 
 def default_hosts(number: int = 5, *, engine: str = "") -> list[HostSpec]:
@@ -92,7 +96,7 @@ class Host:
         self.upper = self.folder / "upper"
         self.machine = f"{lab.network.digest}-{spec.number}"
         self.port = f"vb-{self.machine}"
-        self._boot = Boot(self)
+        self._boot = Guest(self) if spec.guest else Boot(self)
 
     @property
     def stored(self) -> Path:
@@ -126,20 +130,14 @@ class Host:
     # -- looking into it ---------------------------------------------------------------------
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the argv that runs `argv` in it as root, without any network.
+        """Return the argv that runs `argv` in it as root; no network, unless it is a guest.
 
         Raises
         ------
         LabError
             If it is off.
         """
-        leader = self._boot.leader()
-        if leader is None:
-            raise LabError(f"{self.name} is off; power_on() starts it")
-        spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
-        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        clean = ["env", "-i", path, "HOME=/root", "LANG=C.UTF-8", "USER=root"]
-        return ["nsenter", f"--target={leader.pid}", *spaces, "--", *clean, *argv]
+        return self._boot.command(argv)
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""Keep one host on: start nspawn, and start it again when the host reboots.
+"""Keep one host on: start nspawn or QEMU, and start it again when the host reboots.
 
 This file is run by itself, ``python keeper.py PLAN.json``, in the lab's network namespace, so that
 hosts outlive the command that booted them. It imports nothing of the lab.
@@ -27,12 +27,12 @@ def _write(path: Path, pid: int) -> None:
 
 
 def keep(plan_file: Path) -> int:
-    """Boot the host of a plan until it powers off; return the last exit status of nspawn.
+    """Boot the host of a plan until it powers off; return the last exit status of its machine.
 
     Parameters
     ----------
     plan_file
-        JSON with `argv`, `environment`, `cgroups`, and the files `keeper`, `nspawn`, `console`.
+        JSON with `argv`, `environment`, `cgroups`, and the files `keeper`, `machine`, `console`.
     """
     plan = json.loads(plan_file.read_text())
     _write(Path(plan["keeper"]), os.getpid())
@@ -45,7 +45,7 @@ def keep(plan_file: Path) -> int:
     status = 0
     with Path(plan["console"]).open("a") as console:
         for _ in range(_BOOTS):
-            nspawn = subprocess.Popen(
+            machine = subprocess.Popen(
                 plan["argv"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -53,9 +53,9 @@ def keep(plan_file: Path) -> int:
                 env={**os.environ, **plan["environment"]},
                 preexec_fn=enter_cgroups,  # one thread only
             )
-            _write(Path(plan["nspawn"]), nspawn.pid)
-            status = nspawn.wait()
-            console.write(f"lab: nspawn ended with {status}\n")
+            _write(Path(plan["machine"]), machine.pid)
+            status = machine.wait()
+            console.write(f"lab: it ended with {status}\n")
             console.flush()
             if status != _REBOOT:
                 break

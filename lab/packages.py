@@ -6,15 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lab.base import find_mirror, locked
+from lab.base import KEYRING, apt_options, find_mirror, locked
 from lab.machine import LabError, call
 
 __all__ = ["PLUGIN", "ensure_package"]
 
 PLUGIN = ("trixie", "docker-compose")
 """Compose's second version, a plugin of Docker's command, which the hosts' suite lacks."""
-
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def ensure_package(cache: Path, suite: str, package: str) -> Path:
@@ -54,16 +52,9 @@ def _download(place: Path, suite: str, package: str) -> None:
     (place / "lists" / "partial").mkdir(parents=True)
     (place / "cache" / "archives" / "partial").mkdir(parents=True)
     source = place / "sources.list"
-    source.write_text(f"deb [signed-by={mirror.keyring or _KEYRING}] {mirror.url} {suite} main\n")
+    source.write_text(f"deb [signed-by={mirror.keyring or KEYRING}] {mirror.url} {suite} main\n")
     # The machine's own apt stays as it is; how it reaches a mirror holds here too.
-    options = {
-        "Dir::Etc::sourcelist": source,
-        "Dir::Etc::sourceparts": "-",
-        "Dir::State::lists": place / "lists",
-        "Dir::Cache": place / "cache",
-        "APT::Sandbox::User": "root",
-    }
-    apt = ["apt-get", "--quiet=2", *(f"--option={name}={value}" for name, value in options.items())]
+    apt = ["apt-get", "--quiet=2", *apt_options(place), f"--option=Dir::Cache={place / 'cache'}"]
     for words in (["update"], ["download", package]):
         done = call([*apt, *words], timeout=300, cwd=place, check=False)
         if done.returncode:

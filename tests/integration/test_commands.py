@@ -288,6 +288,20 @@ def test_logs_follow(fleet: Desk) -> None:
     assert seen == {"dask-worker-0001", "dask-worker-0002"}
 
 
+def test_who_follows_logs_and_is_killed_leaves_nothing_behind(fleet: Desk) -> None:
+    follow = fleet.begin("logs", "-f", "-n", "1")
+    try:
+        assert follow.stdout is not None
+        assert " | " in follow.stdout.readline()
+        below = psutil.Process(follow.pid).children(recursive=True)
+        assert {"sh", "tail", "sed"} <= {process.name() for process in below}
+    finally:
+        follow.kill()
+        follow.communicate(timeout=30)
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert alive == []
+
+
 def test_env_is_for_a_shell(fleet: Desk) -> None:
     address = fleet.call("env", "--address").out.strip()
     assert fleet.call("env").out.splitlines()[0] == f"DASK_SCHEDULER_ADDRESS={address}"

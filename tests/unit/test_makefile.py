@@ -11,6 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 FAULTS = "tests/integration/test_faults.py -k scheduler"
 BOXES = "tests/containers/test_faults.py -k boots"
+GUESTS = "tests/guests/test_guests.py -k nfs"
+IN_A_LAB = ("tests/vms", "tests/containers", "tests/podman", "tests/guests")
 PODS = "tests/podman/test_podman.py -k root"
 UP = "tests/vms/test_up.py -k 'drift or limit'"
 
@@ -31,15 +33,17 @@ def would(*words: str) -> list[str]:
     [
         (
             ["test"],
-            ["--ignore=tests/vms --ignore=tests/containers --ignore=tests/podman"],
-            ["tests/vms", "tests/containers", "tests/podman"],
+            [" ".join(f"--ignore={folder}" for folder in IN_A_LAB)],
+            list(IN_A_LAB),
         ),
         (["test", f"TESTS={FAULTS}"], [FAULTS], []),
         (["test", f"TESTS={UP}"], [], [UP]),
         (["test", f"TESTS={BOXES}"], [], [BOXES]),
         (["test", f"TESTS={PODS}"], [], [PODS]),
+        (["test", f"TESTS={GUESTS}"], [], [GUESTS]),
         (["test-vms"], [], ["tests/vms"]),
         (["test-podman"], [], ["tests/podman"]),
+        (["test-guests"], [], ["tests/guests"]),
         (["test-containers"], [], ["tests/containers"]),
         (["test-containers", f"TESTS={BOXES}"], [], [BOXES]),
         (["test-vms", f"TESTS={UP}"], [], [UP]),

@@ -45,7 +45,8 @@ done
 """
 
 
-# A unit that has not been started yet has no log; that is not a failure.
+# A unit that has not been started yet has no log; that is not a failure. Whoever follows may be
+# killed while nothing is logged; then `tail` ends with its parent, for sed would not notice.
 LOG = """\
 how=$1 lines=$2 logs=$3
 shift 3
@@ -53,7 +54,7 @@ tab=$(printf '\\t')
 for unit in "$@"; do
   log=$logs/$unit.log
   if [ "$how" = follow ]; then
-    tail -q -n "$lines" -F "$log" 2>&1 | sed -u "s/^/$unit$tab/" &
+    tail -q -n "$lines" -F --pid="$PPID" "$log" 2>&1 | sed -u "s/^/$unit$tab/" &
   elif [ -f "$log" ]; then
     tail -q -n "$lines" "$log" | awk -v unit="$unit" '{ print unit "\\t" $0 }'
   fi

@@ -251,7 +251,7 @@ class MountSpec(Model):
     """What a named volume is, as Docker's driver `local` mounts it."""
 
     type: f.Text = field("restart", "Kind of file system, such as `nfs`.")
-    device: f.Text = field("restart", "What is mounted, such as `:/export/cubes`.")
+    device: f.Text = field("restart", "What is mounted, such as `192.168.1.9:/export/cubes`.")
     options: f.Text = field("restart", "Options of mount, such as `addr=192.168.1.9,rw`.", "")
 
 
