@@ -6,11 +6,14 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from lab import Host, Lab, LabError
 
 from tests.containers.conftest import Contained
 from tests.guests.conftest import SECONDS, Archive
 from tests.vms.operator import eventually
+
+pytestmark = pytest.mark.timeout(3 * SECONDS)
 
 SCHEDULER = "dask-fleet.sst.dask-scheduler"
 COMPUTE = """\
