@@ -216,6 +216,7 @@ class Lab:
                 Process(**json.loads(path.read_text())).end()
             end_processes(lambda: processes_in_cgroups(groups))
             remove_cgroups(groups)
+            self.network.remove_ports()
             unmount_below(below)
             for folder in (below, self.shared):
                 if folder.exists():

@@ -139,6 +139,16 @@ class Network:
         """Set a host's port ``up`` or ``down``."""
         self.call(["ip", "link", "set", port, state])
 
+    def remove_ports(self) -> None:
+        """Remove what hosts have left on the bridge: the port of a guest outlives it."""
+        if not self.exists:
+            return
+        listed = self.call(["ip", "-oneline", "link", "show", "master", BRIDGE], check=False)
+        for line in listed.stdout.splitlines():
+            name = line.split()[1].rstrip(":").partition("@")[0]
+            # The kernel may be about to remove it itself.
+            self.call(["ip", "link", "del", name], check=False)
+
     def load_faults(self) -> None:
         """Make the bridge let through what `faults` does not forbid."""
         self.call(["nft", "-f", "-"], text=self.faults.rules())
