@@ -1,4 +1,7 @@
-"""A host with a kernel of its own and an engine, and a host that gives a folder to it by NFS."""
+"""A host with a kernel of its own and an engine, and a host that gives a folder to it by NFS.
+
+Which engine it is says the fixture `engine` of each module.
+"""
 
 from __future__ import annotations
 
@@ -75,11 +78,6 @@ class Archive:
         """Return owner and content of a cube."""
         path = f"/export/cubes/{name}"
         return self.host.run(f"stat -c %u:%g {path} && cat {path}").stdout
-
-
-@pytest.fixture(scope="module", params=["docker", "podman"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture(scope="module")

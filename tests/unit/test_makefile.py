@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 FAULTS = "tests/integration/test_faults.py -k scheduler"
 BOXES = "tests/containers/test_faults.py -k boots"
-GUESTS = "tests/guests/test_guests.py -k nfs"
+GUESTS = "tests/guests/test_docker.py -k nfs"
 IN_A_LAB = ("tests/vms", "tests/containers", "tests/podman", "tests/guests")
 PODS = "tests/podman/test_podman.py -k root"
 UP = "tests/vms/test_up.py -k 'drift or limit'"
