@@ -41,7 +41,11 @@ class Guest(Boot):
     def files(self) -> Mapping[str, str]:
         """Return what it has beyond the files of every host."""
         identity = uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).hex
-        return {"etc/machine-id": f"{identity}\n"}
+        return {
+            "etc/machine-id": f"{identity}\n",
+            # Debian's Podman lets systemd wait twice for what does not end, see docs/containers.md.
+            "etc/systemd/system.conf.d/lab.conf": "[Manager]\nDefaultTimeoutStopSec=20s\n",
+        }
 
     def mount(self) -> None:
         """Make its disk of the base and its own files, where there is none."""
