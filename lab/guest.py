@@ -43,7 +43,7 @@ class Guest(Boot):
         identity = uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).hex
         return {
             "etc/machine-id": f"{identity}\n",
-            # Debian's Podman lets systemd wait twice for what does not end, see docs/containers.md.
+            # Debian's Podman lets systemd wait for what does not end, see docs/containers.md.
             "etc/systemd/system.conf.d/lab.conf": "[Manager]\nDefaultTimeoutStopSec=20s\n",
         }
 
