@@ -10,19 +10,17 @@ import re
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.apt import SUITE, apt_get, find_mirror
 from lab.machine import LabError, call, install, unmount_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["ENGINES", "KEYRING", "Mirror", "apt_options", "ensure_base", "find_mirror", "locked"]
+__all__ = ["ENGINES", "ensure_base", "locked"]
 
-SUITE = "bookworm"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-venv,iproute2,iputils-ping,"
     "nftables,ca-certificates,sudo,procps,nginx-light,certbot,"
@@ -93,22 +91,6 @@ ONLY_WHEN_NEEDED = (
 """What a test starts that needs it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """Where Debian's packages come from.
-
-    Parameters
-    ----------
-    url
-        The mirror's address.
-    keyring
-        The file with the keys that sign it; empty for Debian's own.
-    """
-
-    url: str
-    keyring: str = ""
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock on a file; a second one who wants it waits."""
@@ -116,25 +98,6 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def find_mirror(apt: Path = Path("/etc/apt")) -> Mirror:
-    """Return the mirror of the suite that this machine's apt uses, or Debian's public one."""
-    for path in sorted(apt.glob("sources.list.d/*.sources")):
-        for stanza in re.split(r"\n\s*\n", path.read_text()):
-            lines = [line for line in stanza.splitlines() if not line.startswith("#")]
-            pairs = (line.partition(":") for line in lines if ":" in line and line[0] != " ")
-            found = {key.strip().lower(): value.split() for key, _, value in pairs}
-            if SUITE in found.get("suites", ()) and "main" in found.get("components", ()):
-                keyring = found.get("signed-by", [""])
-                return Mirror(found["uris"][0], keyring[0] if keyring else "")
-    for path in [apt / "sources.list", *sorted(apt.glob("sources.list.d/*.list"))]:
-        text = path.read_text() if path.exists() else ""
-        line = rf"^deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+{SUITE}\s.*\bmain\b"
-        if match := re.search(line, text, re.MULTILINE):
-            keyring = re.search(r"signed-by=(\S+)", match[1] or "")
-            return Mirror(match[2], keyring[1] if keyring else "")
-    return Mirror("http://deb.debian.org/debian")
 
 
 def ensure_base(cache: Path, packages: Sequence[str] = ()) -> Path:
@@ -208,58 +171,33 @@ def _make(root: Path) -> None:
 
 
 def _add(root: Path, plain: Path, packages: Sequence[str]) -> None:
-    """Copy a base and install more into it by this machine's apt, which reaches a mirror."""
+    """Copy a base and install more into it."""
     call(["cp", "-a", "--reflink=auto", f"{plain}/.", str(root)], timeout=300)
-    mirror = find_mirror()
-    signed = f"[signed-by={mirror.keyring or KEYRING}] "
     no_starts = root / "usr" / "sbin" / "policy-rc.d"
     no_starts.write_text("#!/bin/sh\nexit 101\n")
     no_starts.chmod(0o755)
+    archives = root / "var" / "cache" / "apt" / "archives"
+    (archives / "partial").mkdir(parents=True, exist_ok=True)
     call(["mount", "-t", "proc", "proc", str(root / "proc")])
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "sources.list").write_text(f"deb {signed}{mirror.url} {SUITE} main\n")
-        (place / "lists" / "partial").mkdir(parents=True)
-        apt = [
-            "apt-get",
-            "--quiet=2",
-            *apt_options(place),
-            f"--option=Dir::Cache={place / 'cache'}",
-        ]
-        (root / "var/cache/apt/archives/partial").mkdir(parents=True, exist_ok=True)
-        inside = {
-            "Dir::Cache": place / "cache",
-            "Dir::Cache::archives": root / "var/cache/apt/archives",
-            "Dir::State::status": root / "var/lib/dpkg/status",
-            "Dir::State::extended_states": root / "var/lib/apt/extended_states",
-            "Dir::Log": place,
-            "DPkg::Chroot-Directory": root,
-        }
-        apt += [f"--option={name}={value}" for name, value in inside.items()]
-        install_ = ["install", "--yes", "--no-install-recommends", *packages]
-        for words in (["update"], install_):
-            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            done = call([*apt, *words], timeout=900, env=quiet, cwd=place, check=False)
-            if done.returncode:
-                tail = "\n".join(done.stdout.splitlines()[-5:]) + done.stderr[-1000:]
-                raise LabError(f"apt-get {words[0]} from {mirror.url}: {tail}")
+        apt_get(
+            Path(folder),
+            SUITE,
+            ["install", "--yes", "--no-install-recommends", *packages],
+            {
+                "Dir::Cache::archives": archives,
+                "Dir::State::status": root / "var/lib/dpkg/status",
+                "Dir::State::extended_states": root / "var/lib/apt/extended_states",
+                "Dir::Log": folder,
+                "DPkg::Chroot-Directory": root,
+            },
+        )
     call(["umount", str(root / "proc")])
     no_starts.unlink()
-    there = [name for name in ONLY_WHEN_NEEDED if list(root.glob(f"lib/systemd/system/{name}"))]
-    commands = [f"systemctl disable {' '.join(there)}"] if there else []
-    for command in (*commands, "apt-get clean"):
-        call(["chroot", str(root), "sh", "-c", command], timeout=60)
-
-
-def apt_options(place: Path) -> list[str]:
-    """Return options with which apt knows the sources of a folder alone, and keeps lists there."""
-    options = {
-        "Dir::Etc::sourcelist": place / "sources.list",
-        "Dir::Etc::sourceparts": "-",
-        "Dir::State::lists": place / "lists",
-        "APT::Sandbox::User": "root",
-    }
-    return [f"--option={name}={value}" for name, value in options.items()]
+    there = [name for name in ONLY_WHEN_NEEDED if (root / "lib/systemd/system" / name).exists()]
+    if there:
+        call(["chroot", str(root), "systemctl", "disable", *there])
+    call(["chroot", str(root), "apt-get", "clean"])
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -213,7 +213,7 @@ class Boot:
         return [*nspawn, "/usr/local/sbin/lab-init"]
 
     def process(self, name: str) -> Process | None:
-        """Return the ``keeper`` or the ``machine``, that is nspawn, of this host, if it lives."""
+        """Return the ``keeper`` or the ``machine``, nspawn or QEMU, of this host, if it lives."""
         try:
             process = Process(**json.loads((self.folder / f"{name}.json").read_text()))
         except FileNotFoundError:
@@ -238,8 +238,8 @@ class Boot:
             return None
         return None
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the argv that runs `argv` in it as root, without any network.
+    def powered(self) -> Process:
+        """Return the host's first process.
 
         Raises
         ------
@@ -249,6 +249,17 @@ class Boot:
         leader = self.leader()
         if leader is None:
             raise LabError(f"{self.host.name} is off; power_on() starts it")
+        return leader
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return the argv that runs `argv` in it as root, without any network.
+
+        Raises
+        ------
+        LabError
+            If it is off.
+        """
+        leader = self.powered()
         spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         clean = ["env", "-i", path, "HOME=/root", "LANG=C.UTF-8", "USER=root"]

@@ -1,8 +1,7 @@
 """A host that is a whole machine: a kernel of its own under QEMU, on the lab's bridge like others.
 
 It has what a namespace cannot have: file systems of the network, control groups of version 2 alone,
-a reboot that goes through a kernel. QEMU translates its instructions, so all in it takes about ten
-times as long.
+a reboot that goes through a kernel. QEMU translates its instructions, so all in it is slow.
 """
 
 from __future__ import annotations
@@ -12,10 +11,14 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.boot import STORES, Boot
 from lab.machine import LabError, Process, call, unmount_below
 from lab.network import BRIDGE
+
+if TYPE_CHECKING:
+    from lab.host import Host
 
 __all__ = ["PACKAGES", "Guest"]
 
@@ -32,6 +35,12 @@ class Guest(Boot):
     """What is behind a host with a kernel of its own."""
 
     interface = "eth0"
+
+    def __init__(self, host: Host) -> None:
+        spec = host.spec
+        if spec.disks or spec.options or spec.memory_limit:
+            raise LabError(f"{host.name}: a guest has no disks, options or memory limit")
+        super().__init__(host)
 
     @property
     def disk(self) -> Path:
@@ -99,7 +108,14 @@ class Guest(Boot):
         return self.process("machine")
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the argv that runs `argv` in it as root, by SSH: there is no other way in."""
+        """Return the argv that runs `argv` in it as root, by SSH: there is no other way in.
+
+        Raises
+        ------
+        LabError
+            If it is off.
+        """
+        self.powered()
         home, network = self.host.lab.home, self.host.lab.network
         ssh = [str(home.path / "bin" / "ssh"), "-o", "ConnectTimeout=20"]
         return [*network.prefix(), *ssh, f"root@{self.host.name}", shlex.join(argv)]

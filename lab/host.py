@@ -56,7 +56,7 @@ class HostSpec:
     engine
         What runs containers there: ``docker`` or ``podman``; empty is nothing.
     guest
-        Whether it has a kernel of its own, under QEMU; it is ten times slower.
+        Whether it has a kernel of its own, under QEMU; it is slow.
     """
 
     name: str
@@ -117,10 +117,7 @@ class Host:
     @property
     def pid(self) -> int:
         """The pid of its first process on this machine; ``/proc/PID/root`` is what it sees."""
-        leader = self._boot.leader()
-        if leader is None:
-            raise LabError(f"{self.name} is off; power_on() starts it")
-        return leader.pid
+        return self._boot.powered().pid
 
     @property
     def boot_id(self) -> str:

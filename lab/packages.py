@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lab.base import KEYRING, apt_options, find_mirror, locked
-from lab.machine import LabError, call
+from lab.apt import apt_get
+from lab.base import locked
+from lab.machine import call
 
 __all__ = ["PLUGIN", "ensure_package"]
 
@@ -40,22 +41,8 @@ def ensure_package(cache: Path, suite: str, package: str) -> Path:
             return kept
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             place = Path(folder)
-            _download(place, suite, package)
+            apt_get(place, suite, ["download", package])
             (found,) = place.glob(f"{package}_*.deb")
             call(["dpkg-deb", "--extract", str(found), str(place / "whole")], timeout=120)
             shutil.move(place / "whole", kept)
     return kept
-
-
-def _download(place: Path, suite: str, package: str) -> None:
-    mirror = find_mirror()
-    (place / "lists" / "partial").mkdir(parents=True)
-    (place / "cache" / "archives" / "partial").mkdir(parents=True)
-    source = place / "sources.list"
-    source.write_text(f"deb [signed-by={mirror.keyring or KEYRING}] {mirror.url} {suite} main\n")
-    # The machine's own apt stays as it is; how it reaches a mirror holds here too.
-    apt = ["apt-get", "--quiet=2", *apt_options(place), f"--option=Dir::Cache={place / 'cache'}"]
-    for words in (["update"], ["download", package]):
-        done = call([*apt, *words], timeout=300, cwd=place, check=False)
-        if done.returncode:
-            raise LabError(f"{package} of {suite} from {mirror.url}: {done.stderr[-1000:]}")

@@ -70,10 +70,6 @@ class Archive:
             "ganesha.nfsd -F -L /var/log/ganesha.log -f /etc/ganesha/ganesha.conf"
         )
 
-    def stop(self) -> None:
-        """Let nobody mount it; who has it waits."""
-        self.host.run(["systemctl", "stop", "archive.service"])
-
     def holds(self, name: str) -> str:
         """Return owner and content of a cube."""
         path = f"/export/cubes/{name}"

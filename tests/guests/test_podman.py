@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
-from lab import Host, Lab, LabError
+from lab import Lab
 
 from tests.containers.conftest import Contained
 from tests.guests.computing import writes_by_nfs
 from tests.guests.conftest import SECONDS, Archive
+from tests.podman.test_podman import back
 from tests.vms.operator import eventually
 
 pytestmark = pytest.mark.timeout(3 * SECONDS)
@@ -20,12 +19,6 @@ def engine() -> str:
     return "podman"
 
 
-def booted_since(host: Host, before: str) -> bool:
-    with suppress(LabError):
-        return host.is_on and host.answers and host.boot_id != before
-    return False
-
-
 def test_a_volume_is_mounted_by_nfs(lab: Lab, fleet: Contained, archive: Archive):
     writes_by_nfs(lab, fleet, archive, "sst")
 
@@ -34,7 +27,7 @@ def test_after_a_reboot_everything_is_back(lab: Lab, fleet: Contained, archive: 
     host = lab.scheduler
     before = host.boot_id
     host.run(["systemctl", "reboot"], check=False)
-    eventually("the host is back", lambda: booted_since(host, before), SECONDS)
+    eventually("the host is back", lambda: back(host, before), SECONDS)
 
     def running() -> bool:
         states = fleet.states()
