@@ -97,7 +97,7 @@ def _layout(size: int, port: int, first: int) -> Layout:
 def _site(layout: Layout, folder: Path) -> str:
     if layout.door is None:
         raise ValueError("the fleet has a door")
-    files = DoorFiles(str(folder), str(folder), str(folder), str(folder))
+    files = DoorFiles(*[str(folder)] * 4, kept=f"{folder}/kept")
     return site(layout.name, layout.door, files)
 
 

@@ -176,7 +176,7 @@ def _door(layout: Layout, places: Places) -> dict[str, object] | None:
         "dashboards": {
             one.name: door.dashboard(one.name) for one in (layout.scheduler, *layout.workers)
         },
-        "seen": DoorFiles.on(places, door).seen,
+        "seen": DoorFiles.on(layout.name, places, door).seen,
     }
 
 

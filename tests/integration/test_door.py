@@ -79,12 +79,15 @@ def doored() -> Iterator[Doored]:
 def test_real_nginx_takes_every_golden_file(golden: Path, tmp_path: Path):
     text = golden.read_text(encoding="utf-8")
     text = text.replace("/var/lib/dask-fleet/fleets", str(tmp_path))
+    text = text.replace("/run/dask-fleet.", f"{tmp_path}/dask-fleet.")
+    for place in re.findall(r'proxy_cache_path "(.*)/', text):
+        Path(place).mkdir(parents=True, exist_ok=True)
     # Names of the examples are nobody's; nginx looks each of them up.
     text = re.sub(r"(server )[a-z][\w.-]*\.example(:\d+)", r"\g<1>127.0.0.1\2", text)
     text = text.replace("listen 192.168.1.166:", "listen 127.0.0.1:")  # it binds, for a test too
     for place in re.findall(r'ssl_certificate "(.*)/certificate.pem"', text):
         folder = Path(place)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         now = datetime.now(timezone.utc)
         made = Authority(tmp_path / "ca", "x").ensure({"door": ("door.example",)}, now=now)["door"]
         (folder / "certificate.pem").write_bytes(made.certificate)
@@ -117,6 +120,37 @@ def test_every_dashboard_is_behind_it_and_nothing_else(doored: Doored):
         "/api/v1/retire_workers",
     ):
         assert doored.status(path) == 404, path
+
+
+def test_whoever_asks_for_the_same_metrics_at_once_shares_them(doored: Doored):
+    port = doored.base + 12
+    direct = Knocker(f"http://127.0.0.1:{port}")
+    ways = ("/w/dask-worker-0001/metrics", f"/proxy/{port}/127.0.0.1/metrics")
+
+    def written(door: Knocker, path: str) -> str:
+        # The CPU time of the process itself: to write them down takes some.
+        answer = door.ask(path)
+        assert answer.one("Content-Type") == "text/plain; version=0.0.4"
+        (line,) = re.findall(r"^process_cpu_seconds_total .*", answer.body, re.M)
+        return line
+
+    def shared() -> bool:
+        first, *others = [written(doored.door, path) for path in (*ways, *ways)]
+        return others == [first] * 3
+
+    def work_and_ask() -> tuple[str, str]:
+        for _ in range(20):
+            now = written(direct, "/metrics")
+        return now, written(doored.door, ways[0])
+
+    eventually(shared, within=30, what="four requests within a second have one answer")
+    before = written(doored.door, ways[0])
+    eventually(lambda: work_and_ask()[1] != before, within=30, what="a second later it is another")
+    # Nobody is given what another process, or the same one to another question, has answered.
+    assert "dask_worker_" not in doored.door.ask("/metrics").body
+    assert doored.door.ask(f"{ways[0]}?name[]=process_open_fds").status == 200
+    assert doored.door.ask("/w/dask-worker-0003/metrics").status == 404
+    assert doored.door.ask("/w/dask-worker-0001/no/metrics").status == 404
 
 
 def test_status_open_and_a_second_up_know_it(doored: Doored):

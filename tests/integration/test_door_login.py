@@ -324,6 +324,10 @@ def test_a_program_comes_in_with_its_token(house: House):
         assert answer.status == 200
         assert "dask_" in answer.body
         assert answer.all("Set-Cookie") == []
+        # nginx has kept that answer for others, who are asked who they are first.
+        for headers in ({}, {"Authorization": basic("ann", "wrong horse")}):
+            refused = house.door.ask(path, source="127.0.3.2", **headers)
+            assert (refused.status, "dask_" in refused.body) == (401, False)
     assert [one["name"] for one in house.call("token", "list", "--json").json] == ["prometheus"]
     assert token not in house.call("token", "list").out
     for wrong in (token[:-1], token + "a", "", f"{token} x"):

@@ -59,7 +59,8 @@ def site_of(text: str) -> str:
     layout = lay_out(parse(text, {}))
     assert layout.door is not None
     root = "/var/lib/dask-fleet"
-    files = DoorFiles.on(Places.below(root, root, layout.name), layout.door)
+    places = Places.below(root, root, layout.name)
+    files = DoorFiles.on(layout.name, places, layout.door)
     return site(layout.name, layout.door, files)
 
 
@@ -149,8 +150,8 @@ def test_two_fleets_share_no_name_in_one_nginx():
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "plain"])
-def test_no_location_but_that_of_websockets_is_a_regular_expression(name: str):
-    assert set(re.findall(r"location ~\S* (\S+)", site_of(CASES[name]))) == {"/ws$"}
+def test_no_regular_expression_of_a_location_says_who_is_reached(name: str):
+    assert set(re.findall(r"location ~\S* (\S+)", site_of(CASES[name]))) == {"/ws$", "/metrics$"}
 
 
 def test_pages_are_short_enough_for_nginx_and_need_nothing():

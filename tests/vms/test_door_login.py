@@ -9,11 +9,13 @@ import pytest
 from lab.host import Host
 
 from dask_fleet.proxy.accounts import COOKIES, LENGTH, PASSWORDS, SESSIONS, TOKENS
+from dask_fleet.proxy.door_files import kept_by_the_host
 from tests.integration.door import ANN, Knocker, basic, command_lines
 from tests.vms.gate import ACCOUNTS, Gate
 from tests.vms.operator import WORKERS, eventually
 
 PATHS = ("/status", "/fleet/", "/metrics", *(f"/w/{name}/health" for name in WORKERS))
+KEPT = kept_by_the_host("sst")
 SITE = "/etc/nginx/sites-available/dask-fleet.sst.conf"
 
 
@@ -57,6 +59,7 @@ def test_a_program_comes_in_with_its_token_until_it_is_taken_away(gate: Gate):
     for path in ("/metrics", "/w/dask-worker-0003/metrics"):
         answer = gate.ask(path, Authorization=f"Bearer {token}")
         assert (answer.status, "dask_" in answer.body) == (200, True)
+    assert gate.lab.scheduler.run(f"stat -c '%U %a' {KEPT}").stdout == "www-data 700\n"
     assert gate.ask("/metrics", Authorization=f"Bearer {token[1:]}a").status == 401
     gate.call("token", "rm", "prometheus")
     assert gate.ask("/metrics", Authorization=f"Bearer {token}").status == 401
@@ -139,6 +142,7 @@ def test_they_outlive_a_down_and_an_up(gate: Gate):
     with pytest.raises(OSError, match="refused"):
         gate.ask()
     assert "ann" in gate.call("user", "list")
+    assert gate.lab.scheduler.run(["test", "-e", KEPT], check=False).returncode == 1
     gate.call("user", "add", "zoe", "--password-stdin", given="something of zoe")
     gate.operator.call("up", "--yes")
     for headers in (

@@ -73,7 +73,7 @@ def _site(declared: Declared, door: Door) -> str:
 
     layout = declared.layout
     places = places_on(layout.name, layout.hosts[door.host])
-    return site(layout.name, door, DoorFiles.on(places, door))
+    return site(layout.name, door, DoorFiles.on(layout.name, places, door))
 
 
 def _dashboards(door: Door) -> dict[str, str]:

@@ -20,6 +20,7 @@ __all__ = [
     "DoorFiles",
     "certbot",
     "door_directory",
+    "kept_by_the_host",
     "site_name",
     "site_path",
 ]
@@ -51,6 +52,11 @@ def site_path(fleet: str) -> str:
     return f"/etc/nginx/sites-available/{site_name(fleet)}"
 
 
+def kept_by_the_host(fleet: str) -> str:
+    """Return where the nginx of a host keeps answers: in memory, so that a full disk harms none."""
+    return f"/run/dask-fleet.{fleet}.kept"
+
+
 def site_name(fleet: str) -> str:
     """Return the name of the site file in the directories of the host's nginx."""
     return f"dask-fleet.{fleet}.conf"
@@ -68,6 +74,8 @@ class DoorFiles:
         In PEM.
     challenges : str
         Directory where certbot puts what an ACME server asks for.
+    kept : str
+        Directory where nginx keeps answers for others who ask for the same.
     seen : str
         Holds when the scheduler on this host was alive last, in words; empty if it is elsewhere.
     """
@@ -76,11 +84,12 @@ class DoorFiles:
     certificate: str
     key: str
     challenges: str
+    kept: str
     seen: str = ""
 
     @classmethod
-    def on(cls, places: Places, door: Door) -> DoorFiles:
-        """Return the files of a door on a host with these directories."""
+    def on(cls, fleet: str, places: Places, door: Door) -> DoorFiles:
+        """Return the files of a fleet's door on a host with these directories."""
         # What certbot has fetched stays when the fleet goes down; links lead to it.
         directory = places.door if door.tls == "acme" else door_directory(places)
         return cls(
@@ -88,6 +97,7 @@ class DoorFiles:
             certificate=f"{directory}/{CERTIFICATE}",
             key=f"{directory}/{KEY}",
             challenges=f"{places.door}/challenges",
+            kept=f"{door_directory(places)}/kept" if door.own else kept_by_the_host(fleet),
             seen=f"{places.seen}/{door.scheduler.name}" if door.with_scheduler else "",
         )
 

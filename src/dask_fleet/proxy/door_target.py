@@ -53,7 +53,7 @@ def door_target(
         Its certificate and key, by the names of a host's TLS files; empty for plain http.
     """
     directory = door_directory(places)
-    text = site(fleet, door, DoorFiles.on(places, door))
+    text = site(fleet, door, DoorFiles.on(fleet, places, door))
     where = f"{directory}/{SITE}" if door.own else site_path(fleet)
     files = [(SITE, ManagedFile(where, text.encode(), 0o600 if door.own else 0o644))]
     if door.own:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dask_fleet.door import bracketed
 from dask_fleet.proxy.login import outer_block
+from dask_fleet.proxy.nginx_paths import quoted
 from dask_fleet.proxy.nginx_text import Site, key_of
 
 if TYPE_CHECKING:
@@ -106,4 +107,8 @@ map ${own}_upgrade ${own}_connection {{
 
 
 def _zones(site: Site) -> str:
-    return f"\nlimit_conn_zone $binary_remote_addr zone={site.own}_address:1m;"
+    return f"""
+limit_conn_zone $binary_remote_addr zone={site.own}_address:1m;
+# Metrics, for whoever asks for the same within the second.
+proxy_cache_path {quoted(site.files.kept)} levels=1 keys_zone={site.own}_kept:1m
+    max_size=64m inactive=10s use_temp_path=off;"""

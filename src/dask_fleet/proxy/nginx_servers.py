@@ -125,9 +125,10 @@ def _locations(site: Site) -> Iterator[str]:
     first = f"if (${own}_front) {{ {front} }}"
     known = f'if (${own}_worker = "") {{ {unknown} }}'
     worker = f"http://dask.{site.fleet}.${own}_worker${own}_path"
-    yield _location("/", f"http://{site.upstream(door.scheduler)}")
-    yield _location("^~ /w/", worker, first, known)
-    yield _location("^~ /proxy", worker, known)
+    asked = f"${own}_worker${own}_path"
+    yield _location(site, "/", f"http://{site.upstream(door.scheduler)}", "$request_uri")
+    yield _location(site, "^~ /w/", worker, asked, first, known)
+    yield _location(site, "^~ /proxy", worker, asked, known)
     yield f"\n    location ^~ /api/v1 {{ {nothing} }}"
     if not site.login.open:
         yield f"""\
@@ -176,7 +177,12 @@ def _unguarded(site: Site) -> str:
     return f"\n        {directive}" if directive else ""
 
 
-def _location(place: str, target: str, *conditions: str) -> str:
+def _location(site: Site, place: str, target: str, asked: str, *conditions: str) -> str:
+    """Return where requests for a dashboard go.
+
+    ``asked`` is what its process is asked for, spelt as it is passed on, so that what nginx keeps
+    of one request is given to those alone that would be answered with the same.
+    """
     outer = "".join(f"\n        {one}" for one in conditions)
     inner = "".join(f"\n            {one}" for one in conditions)
     return f"""
@@ -186,5 +192,12 @@ def _location(place: str, target: str, *conditions: str) -> str:
         location ~ /ws$ {{{inner}
             proxy_pass {target};
             proxy_read_timeout 1h;
+        }}
+        # Writing them down keeps a process from its work; who asks within the second shares them.
+        location ~ /metrics$ {{{inner}
+            proxy_pass {target};
+            proxy_cache {site.own}_kept;
+            proxy_cache_key {asked};
+            proxy_cache_valid 200 1s;
         }}
     }}"""

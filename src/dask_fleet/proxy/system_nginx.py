@@ -19,6 +19,7 @@ from dask_fleet.proxy.door_files import (
     SHOW_SITE,
     SITE,
     door_directory,
+    kept_by_the_host,
     site_name,
 )
 from dask_fleet.proxy.taking_over import RELOADING
@@ -176,7 +177,7 @@ if [ -z "$name" ]; then rm -f "$door/{CERTIFICATE}" "$door/{KEY}" "$door/{CERTIF
 
 _REMOVE = f"""\
 {_PLACE}
-door=$3 user=$4
+door=$3 user=$4 kept=$5
 take_away
 rm -rf "$own"
 # A container that has the directory mounted would go on with the one that is removed.
@@ -188,6 +189,7 @@ if command -v nginx >/dev/null && systemctl is-active --quiet nginx; then
   nginx -t -q
   systemctl reload nginx
 fi
+rm -rf "$kept"
 """
 
 _LOOK = f"""\
@@ -266,5 +268,11 @@ class SystemNginx:
 
     def remove(self, places: Places) -> Command:
         """Return the command that takes the site away and reloads nginx."""
-        words = (site_name(self.fleet), door_directory(places), places.door, self.user)
-        return script(_REMOVE, *words)
+        return script(
+            _REMOVE,
+            site_name(self.fleet),
+            door_directory(places),
+            places.door,
+            self.user,
+            kept_by_the_host(self.fleet),
+        )
