@@ -134,10 +134,11 @@ def _door() -> list[str]:
     health, metrics = ([rate(path, way) for way in ways] for path in ("/health", "/metrics"))
     return [
         "",
-        "Requests a second that one worker answers, straight, through the door, through the door",
-        "with TLS and a token, and through jupyter-server-proxy:",
+        "Requests a second to one worker, straight, through the door, through the door with TLS and a",
+        "token, and through jupyter-server-proxy:",
         f"its health {', '.join(health[:-1])} and {health[-1]}; its metrics"
-        f" {', '.join(metrics[:-1])} and {metrics[-1]}.",
+        f" {', '.join(metrics[:-1])} and {metrics[-1]},",
+        "for the door asks the worker for them once a second.",
         f"The routes to 1,000 workers are written, checked and loaded by nginx in {routes:.2f} s.",
     ]
 
