@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PACKAGES", "Guest"]
 
-PACKAGES = ("linux-image-cloud-amd64", "udev", "apparmor", "nfs-common", "nfs-ganesha-vfs")
+PACKAGES = (
+    *("linux-image-cloud-amd64", "udev", "apparmor", "nfs-common", "nfs-ganesha-vfs"),
+    # For engines that are a login's own, without root.
+    *("rootlesskit", "slirp4netns", "uidmap", "fuse-overlayfs", "dbus-user-session"),
+    "libpam-systemd",
+)
 """What the base of such hosts has beyond that of others."""
 
 QEMU = "qemu-system-x86_64"

@@ -134,8 +134,8 @@ def _door() -> list[str]:
     health, metrics = ([rate(path, way) for way in ways] for path in ("/health", "/metrics"))
     return [
         "",
-        "Requests a second to one worker, straight, through the door, through the door with TLS and a",
-        "token, and through jupyter-server-proxy:",
+        "Requests a second to one worker: straight, through the door, through the door with TLS",
+        "and a token, and through jupyter-server-proxy:",
         f"its health {', '.join(health[:-1])} and {health[-1]}; its metrics"
         f" {', '.join(metrics[:-1])} and {metrics[-1]},",
         "for the door asks the worker for them once a second.",

@@ -96,6 +96,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (c.Owner, "`UID:GID`"),
     (c.Volume, "volume"),
     (c.VolumeName, "name"),
+    (c.Folder, "absolute directory"),
 )
 """Types of fields, and what people call them."""
 

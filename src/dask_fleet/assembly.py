@@ -263,7 +263,8 @@ def _compose(blueprint: Blueprint, host: Host) -> Runtime:
     container = Contained(
         host.name,
         blueprint.environment.image,
-        containers.user,
+        # Whose containers the engine starts is to it root, and on the host nobody else.
+        "0:0" if host.rootless else containers.user,
         containers.nofile,
         environment.interpreter or "python",
         containers.volumes,
@@ -272,6 +273,7 @@ def _compose(blueprint: Blueprint, host: Host) -> Runtime:
             for name, one in containers.mounts.items()
         ),
         containers.limit_cpus,
+        rootless=host.rootless is not None,
     )
     return ComposeRuntime(spec.name, container)
 
@@ -279,7 +281,8 @@ def _compose(blueprint: Blueprint, host: Host) -> Runtime:
 def places_on(fleet: str, host: Host) -> Places:
     """Return where a fleet's files are on a host, as its runtime has it."""
     if host.runtime != "supervisor":
-        return Places.below(_SYSTEM_ROOT, _SYSTEM_ROOT, fleet, work=host.work_directory)
+        root = host.rootless or _SYSTEM_ROOT
+        return Places.below(root, root, fleet, work=host.work_directory)
     return Places.below(
         this_machine.state_root(),
         this_machine.data_root(),

@@ -51,15 +51,17 @@ rm -rf "$1"
 _SHOW = 'as_user base64 -w 0 "$1"'
 
 # A process in a container goes on when the client of docker that has begun it is gone. It is known
-# by its user, whom nobody else has, and by the room in its command line.
+# by its user, of an engine without root the caller, and by the room in its command line.
 _CONTAINED = f"""\
 set -eu
 {LIVES}
 owner=$1 room=$2
 shift 2
+uid=${{owner%:*}}
+if [ -z "$uid" ]; then uid=$(id -u); fi
 jobs_there() {{
   for place in /proc/[0-9]*; do
-    if [ "$(stat -c %u "$place" 2>/dev/null)" != "${{owner%:*}}" ]; then continue; fi
+    if [ "$(stat -c %u "$place" 2>/dev/null)" != "$uid" ]; then continue; fi
     if tr '\\0' '\\n' <"$place/cmdline" 2>/dev/null | grep -qxF "$room/job.py"; then
       echo "${{place#/proc/}}"
     fi
@@ -106,7 +108,8 @@ class Room:
     path : str
         The directory, which must not be there yet.
     user : str
-        The fleet's user; of containers ``UID:GID``, which no user of the host need have.
+        The fleet's user; of containers ``UID:GID``, which no user of the host need have, and empty
+        if they are the caller's own.
     python : str
         The fleet's Python, as it is named there.
     inside : tuple of str

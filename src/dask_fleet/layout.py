@@ -73,6 +73,8 @@ class Host:
         What runs its processes.
     work_directory, log_directory : str or None
         Where workers spill and where logs are kept; ``None`` is the runtime's own place.
+    rootless : str or None
+        Folder of the fleet if its engine of containers is the login's own, without root.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Host:
     runtime: Literal["supervisor", "systemd", "compose"]
     work_directory: str | None = None
     log_directory: str | None = None
+    rootless: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,8 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
         units.append(Unit(DOOR_NAME, door.host, "door", ()))
     scheme = "tls" if spec.tls else "tcp"
     work, logs = spec.directories.work, spec.directories.logs
+    # One that only builds images has an engine of whatever kind.
+    rootless = {one.host: spec.containers.rootless for one in units if one.role != "door"}
     return Layout(
         name=spec.name,
         hosts={
@@ -250,6 +255,7 @@ def lay_out(spec: Spec, facts: Mapping[str, HostFacts] | None = None) -> Layout:
                 host.runtime,
                 work,
                 logs,
+                rootless.get(host.name) if host.runtime == "compose" else None,
             )
             for host in hosts.values()
         },

@@ -66,8 +66,8 @@ class UnitObserved:
     """A unit as its runtime sees it; ``pid`` is 0 when it has none.
 
     ``fault`` says what is not as it should be although it may run, such as a unit that would not
-    start at boot. If it is a container, ``container`` is how its id begins, and ``addresses`` are
-    its own.
+    start at boot. If it is a container, ``container`` is how its id begins, ``addresses`` are its
+    own, and under ``ports`` of the host it is reached.
     """
 
     name: str
@@ -77,6 +77,7 @@ class UnitObserved:
     fault: str = ""
     container: str = ""
     addresses: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

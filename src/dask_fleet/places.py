@@ -115,6 +115,11 @@ class Places:
         """Directory in which the scheduler says when it was alive last, for a door beside it."""
         return f"{self.door}/seen"
 
+    @property
+    def images(self) -> str:
+        """Directory for what has arrived of an image until all of it has."""
+        return f"{self.fleets.rpartition('/')[0]}/images"
+
     def environment(self, digest: str) -> str:
         """Directory of one environment."""
         return f"{self.environments}/{digest}"

@@ -39,6 +39,9 @@ _PUBLISHED = re.compile(
 )
 """What holds a published port: a process of Docker's for an address, one of Podman's for an id."""
 
+_FORWARDER = re.compile(r"(?:\S*/)?rootless(?:kit|port)\b")
+"""What holds the published ports of all containers of an engine without root, and tells none."""
+
 
 @dataclass(frozen=True, slots=True)
 class PortInTheWay:
@@ -151,7 +154,8 @@ def foreign(
 
     A unit leads a process group of its own, so its workers are known by it. The runtime knows a
     unit from its first moment, a record stands only when the ports are bound. The published port of
-    a container is held by a process of its engine, which says for which one.
+    a container is held by a process of its engine, which says for which one, or does so for all;
+    then it is that of the one container which publishes it and runs.
     """
     own = {record.pid for record in seen.records.values() if record.alive}
     own |= {unit.pid for unit in seen.runtime.units.values() if unit.pid}
@@ -160,25 +164,37 @@ def foreign(
         one for unit in seen.runtime.units.values() for one in (unit.container, *unit.addresses)
     }
 
+    forwarded = {
+        port
+        for unit in seen.runtime.units.values()
+        if unit.state != "stopped"
+        for port in unit.ports
+    }
+
     def ours(port: PortInTheWay) -> bool:
         holder = holders.get(port.inode)
         if holder is not None and port.unit == DOOR_NAME and holder.command.startswith("nginx: "):
             return True  # the nginx that is to be the door, for its other sites
         if holder is not None and (found := _PUBLISHED.search(holder.command)):
             return found[found.lastgroup or 0] in published
+        if holder is not None and _FORWARDER.match(holder.command) and port.port in forwarded:
+            return True
         return holder is not None and bool({holder.pid, holder.group} & own)
 
     return tuple(port for port in ports if not ours(port))
 
 
 def container_of(
-    holder: Holder | None, containers: Iterable[ForeignContainer]
+    holder: Holder | None, containers: Iterable[ForeignContainer], port: int
 ) -> ForeignContainer | None:
     """Return the container that a port is published for, or whose process holds it."""
     if holder is None:
         return None
     published = _PUBLISHED.search(holder.command)
+    forwarded = _FORWARDER.match(holder.command)
     for one in containers:
+        if forwarded and one.pid and port in [number for _, number in one.ports]:
+            return one
         if published and published[published.lastgroup or 0] in (one.id, *one.addresses):
             return one
         if one.pid and one.pid in (holder.pid, holder.group):
@@ -206,7 +222,7 @@ def sentence(
     port: PortInTheWay, holder: Holder | None, containers: Iterable[ForeignContainer] = ()
 ) -> str:
     """Return who holds a port that a unit needs, in words."""
-    container = container_of(holder, containers)
+    container = container_of(holder, containers, port.port)
     who = container or holder or "a process that only root may look at"
     return f"port {port.port}, which {port.unit} needs, is held by {who}"
 

@@ -153,23 +153,25 @@ def _write(folder: Path, target: HostTarget, access: HostAccess, fleet: str) -> 
 
 def _script(target: HostTarget, access: HostAccess, fleet: str) -> str:
     runtime, places = access.runtime, access.places
-    reader = shlex.quote(runtime.reader)
+    reader = runtime.reader
+    who = "root" if reader else "the login whose engine it is"
     lines = [
         "#!/bin/sh",
-        f"# Puts the fleet {fleet} on {target.host}. Run it there, as root. Units start anew.",
+        f"# Puts the fleet {fleet} on {target.host}. Run it there, as {who}. Units start anew.",
         "set -eu",
         'cd "$(dirname "$0")"',
         "# The user and the directories that processes need.",
         _by_hand(runtime.prepare(places)),
         "# Files that are wholly the fleet's.",
-        f"{GROUP_OF}group=$(group_of {reader})",
+        *([f"{GROUP_OF}group=$(group_of {shlex.quote(reader)})"] if reader else []),
     ]
+    owned, mode = ('-o 0 -g "$group" ', "750") if reader else ("", "700")
     folders = sorted({os.path.dirname(file.path) for file in target.files})  # noqa: PTH120
     below = [one for one in folders if one.startswith(f"{places.deployed}/")]
-    lines += [f'install -d -o 0 -g "$group" -m 750 {shlex.quote(one)}' for one in below]
+    lines += [f"install -d {owned}-m {mode} {shlex.quote(one)}" for one in below]
     for file in target.files:
         path = shlex.quote(file.path)
-        lines.append(f'install -o 0 -g "$group" -m {file.mode:o} root{path} {path}')
+        lines.append(f"install {owned}-m {file.mode:o} root{path} {path}")
     lines += [
         "# Start what is new, replace what has changed.",
         _by_hand(runtime.update(places, [unit.name for unit in target.units])),
@@ -187,6 +189,7 @@ def _readme(target: HostTarget, access: HostAccess, fleet: str) -> str:
     environment, places = target.environment, access.places
     ports = ", ".join(str(port) for unit in target.units for _, port in unit.ports)
     units = ", ".join(unit.name for unit in target.units)
+    sudo = "sudo " if access.runtime.reader else ""
     if environment.image:
         got = "docker load" if environment.recipe else f"docker pull {environment.image}"
         first = f"The image {environment.image} is there: `{got}`."
@@ -208,7 +211,7 @@ What `dask fleet up` would put on this host ({units}; ports {ports}).
 
 1. {first}
 2. Copy this folder to the host.
-3. `sudo ./install.sh` puts the files below `root` into place and starts what they say;
+3. `{sudo}./install.sh` puts the files below `root` into place and starts what they say;
    what runs already is started anew.
 
 After a change of fleet.yaml: `dask fleet render` again, and again from step 2.

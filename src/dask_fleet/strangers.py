@@ -56,7 +56,9 @@ async def held_ports(
         except FleetError as failure:
             return failure
         going = [one.container for one in leaving.get(host, ())]
-        others = tuple(one for one in others if container_of(held.get(one.inode), going) is None)
+        others = tuple(
+            one for one in others if container_of(held.get(one.inode), going, one.port) is None
+        )
         return held_error(host, others, held, observed[host].runtime.foreign) if others else None
 
     by_host = _by_host(dict.fromkeys((*in_the_way, *unexplained(layout, observed))))
@@ -95,7 +97,7 @@ async def strangers(
         by_container: dict[ForeignContainer, dict[int, PortInTheWay]] = {}
         found: list[Stranger] = []
         for port in others:
-            container = container_of(held.get(port.inode), containers)
+            container = container_of(held.get(port.inode), containers, port.port)
             if container is None:
                 found.append(_process(port, held.get(port.inode)))
             else:  # Docker may hold a port twice, once for IPv6

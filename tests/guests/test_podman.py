@@ -8,6 +8,14 @@ from lab import Lab
 from tests.containers.conftest import Contained
 from tests.guests.computing import writes_by_nfs
 from tests.guests.conftest import SECONDS, Archive
+from tests.guests.rootless import (
+    Own,
+    comes_back,
+    comes_up,
+    goes_away,
+    own_fleet,
+    refused_until_it_starts_at_boot,
+)
 from tests.podman.test_podman import back
 from tests.vms.operator import eventually
 
@@ -35,3 +43,29 @@ def test_after_a_reboot_everything_is_back(lab: Lab, fleet: Contained, archive: 
 
     eventually("scheduler and worker run", running, SECONDS)
     writes_by_nfs(lab, fleet, archive, "after-a-reboot")
+
+
+@pytest.fixture(scope="module")
+def own(lab: Lab, fleet: Contained, tmp_path_factory: pytest.TempPathFactory) -> Own:
+    """A login with a Podman of its own, after root's fleet has gone from there."""
+    fleet.call("down", "--yes", timeout=SECONDS)
+    own = own_fleet(lab, tmp_path_factory.mktemp("own"))
+    own.host.run("loginctl enable-linger operator")
+    own.logged_in("systemctl --user enable --now podman.socket podman-restart.service")
+    return own
+
+
+def test_without_root_what_is_missing_is_named(own: Own):
+    refused_until_it_starts_at_boot(own, "podman-restart.service")
+
+
+def test_without_root_a_fleet_comes_up(own: Own):
+    comes_up(own)
+
+
+def test_without_root_everything_is_back_after_a_reboot(own: Own):
+    comes_back(own)
+
+
+def test_without_root_nothing_is_left(own: Own):
+    goes_away(own)

@@ -4,6 +4,8 @@ The files lie in ``data/compose``; a change of them replaces every container, so
 ``DASK_FLEET_GOLDEN=write pytest tests/unit/test_compose_runtime.py`` writes them anew.
 """
 
+# ruff: noqa: E501 - what an engine says is as long as it is
+
 from __future__ import annotations
 
 import os
@@ -31,6 +33,7 @@ REWRITE = os.environ.get("DASK_FLEET_GOLDEN") == "write"
 ROOT = "/var/lib/dask-fleet"
 IMAGE = "quay.io/bcdev/xcube:1.13.3"
 PLAIN = Contained("node-1", IMAGE, "8786:8786")
+OWN = Contained("node-1", IMAGE, "0:0", rootless=True)
 ENVIRONMENT = Environment(IMAGE, "", "0" * 16, None, (), IMAGE)
 
 FLEET = """\
@@ -65,6 +68,7 @@ def compose(host: str, **more) -> str:
 CASES = {
     "scheduler": ("head", {}),
     "workers": ("node-1", {"container": replace(PLAIN, volumes=("/data:/data", "cubes:/cubes"))}),
+    "rootless": ("node-1", {"container": OWN}),
 }
 
 
@@ -159,11 +163,11 @@ prepared 1
 engine docker
 image sha256:06d0 quay.io/bcdev/xcube:1.13.3 quay.io/bcdev/xcube@<none>
 compose 1
-container dask-scheduler 0123456789a0 running 271 0 0 always healthy aaaa 172.18.0.2,
-container dask-workers-default 0123456789a1 restarting 0 1 7 always unhealthy bbbb ,
-container dask-workers-old 0123456789a2 exited 0 137 0 always - cccc ,
-container dask-workers-loose 0123456789a3 running 300 0 0 no starting dddd ,
-container dask-workers-other 0123456789a4 running 301 0 0 always healthy eeee ,
+container dask-scheduler 0123456789a0 running 271 0 0 always healthy aaaa 172.18.0.2, {"8786/tcp":[{"HostIp":"","HostPort":"8786"}],"8787/tcp":[{"HostIp":"","HostPort":"8787"}]}
+container dask-workers-default 0123456789a1 restarting 0 1 7 always unhealthy bbbb , {"9010/tcp":[{"HostIp":"","HostPort":"9010"}]}
+container dask-workers-old 0123456789a2 exited 0 137 0 always - cccc , null
+container dask-workers-loose 0123456789a3 running 300 0 0 no starting dddd , {}
+container dask-workers-other 0123456789a4 running 301 0 0 always healthy eeee , {}
 made dask-scheduler aaaa
 made dask-workers-other ffff
 """
@@ -174,8 +178,23 @@ def test_what_docker_says():
     assert (seen.alive, seen.prepared, seen.privileged) == (True, True, True)
     assert IMAGE in seen.images
     assert list(seen.units.values()) == [
-        unit(0, "dask-scheduler", "running", 271, "running", addresses=("172.18.0.2",)),
-        unit(1, "dask-workers-default", "crashing", 0, "restarting, unhealthy, 7 restarts"),
+        unit(
+            0,
+            "dask-scheduler",
+            "running",
+            271,
+            "running",
+            addresses=("172.18.0.2",),
+            ports=(8786, 8787),
+        ),
+        unit(
+            1,
+            "dask-workers-default",
+            "crashing",
+            0,
+            "restarting, unhealthy, 7 restarts",
+            ports=(9010,),
+        ),
         unit(2, "dask-workers-old", "stopped", 0, "exited with 137"),
         unit(
             *(3, "dask-workers-loose", "running", 300, "running, starting"),
@@ -199,7 +218,7 @@ compose 1
 socket SOCKET
 restart RESTART
 image sha256:06d0 docker.io/library/python:3.11 docker.io/library/python@sha256:6ccc
-container dask-scheduler 5f2fd3859e41 running 361 0 0 always starting aaaa 10.89.0.2,
+container dask-scheduler 5f2fd3859e41 running 361 0 0 always starting aaaa 10.89.0.2, {"8786/tcp":[{"HostIp":"","HostPort":"8786"}],"8787/tcp":[{"HostIp":"","HostPort":"8787"}]}
 """
 
 
@@ -251,6 +270,76 @@ def test_an_engine_without_root_is_named(text: str, refused: bool):
     assert ["somebody's own, without root (/run/user/1/" in fault for fault, _ in unfit] == (
         [True] if refused else []
     )
+
+
+GOOD = {
+    "login": "1000",
+    "engine": "docker",
+    "compose": "1",
+    "own": "1",
+    "name": "ann",
+    "linger": "1",
+    "restart": "enabled",
+    "controls_memory": "1",
+    "controls_cpu": "1",
+}
+DELEGATE = (
+    "write `[Service]` and `Delegate=cpu memory pids` into"
+    " /etc/systemd/system/user@.service.d/delegate.conf"
+)
+
+
+# What else is said, or not at all, and how each remedy begins.
+@pytest.mark.parametrize(
+    ("facts", "remedies"),
+    [
+        ({}, []),
+        ({"login": "0"}, ["log in as its user, without sudo; or remove `rootless`"]),
+        ({"engine": None}, []),
+        (
+            {"engine": None, "rootless": "/run/user/1000/docker.sock"},
+            ["log in as the user whose it is; of Docker, this makes it known: `docker context"],
+        ),
+        ({"own": None}, ["`docker context use rootless` there, or remove `rootless`"]),
+        ({"linger": None}, ["`loginctl enable-linger ann` there"]),
+        ({"restart": "disabled"}, ["`systemctl --user enable --now docker.service` there, as ann"]),
+        ({"controls_cpu": None}, [DELEGATE]),
+        ({"controls_memory": None}, [DELEGATE]),
+        ({"unwritable": "/srv"}, ["make the folder that `containers.rootless` names"]),
+        ({"engine": "podman", "socket": "active"}, []),
+        (
+            {"engine": "podman", "restart": "", "linger": None},
+            [
+                "`loginctl enable-linger ann`",
+                "`systemctl --user enable --now podman-restart.service` there, as ann",
+                "`systemctl --user enable --now podman.socket` there, as ann",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_an_engine_of_the_login_is_fit_or_says_what_mends_it(
+    facts: dict[str, str | None], remedies: list[str]
+):
+    text = "".join(f"{key} {value}\n" for key, value in {**GOOD, **facts}.items() if value)
+    seen = ComposeRuntime("sst", replace(OWN, limit_cpus=True)).read(text)
+    assert seen.privileged
+    assert seen.alive == ("engine" not in facts or facts["engine"] is not None)
+    assert len(seen.unfit) == len(remedies)
+    for (_, remedy), beginning in zip(seen.unfit, remedies, strict=True):
+        assert remedy.startswith(beginning)
+
+
+def test_who_limits_no_cpus_needs_no_such_control():
+    text = "".join(f"{key} {value}\n" for key, value in GOOD.items() if key != "controls_cpu")
+    assert ComposeRuntime("sst", OWN).read(text).unfit == ()
+
+
+def test_files_of_a_login_belong_to_nobody_else():
+    runtime = ComposeRuntime("sst", OWN)
+    assert (runtime.reader, runtime.owner) == ("", "")
+    assert {
+        oct(file.mode) for file in target("node-1", container=OWN).files if "units/" in file.path
+    } == {"0o600"}
 
 
 @pytest.mark.parametrize(

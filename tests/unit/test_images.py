@@ -221,7 +221,7 @@ def test_pieces_put_together_are_the_archive_that_docker_loads(store: stores.Sto
     pieces = [piece for one in kept if one for piece in one.pieces]
     assert len(pieces) == 4
     first = compressed(opening("localhost/dask-fleet/sst:1", configuration, id_, layers))
-    shipment = Shipment("x", first, (*pieces, store.end), frozenset(), 2505)
+    shipment = Shipment("x", first, (*pieces, store.end), frozenset(), 2505, "/spool")
     command = shipment.command
     whole = command.stdin + b"".join(Path(one).read_bytes() for one in command.files)
     assert len(whole) == shipment.size
@@ -241,7 +241,7 @@ def test_what_has_arrived_is_not_sent_again(store: stores.Store, tmp_path: Path)
     layer = store.layer("sha256:a")
     assert layer is not None
     there = frozenset({layer.pieces[0].digest})
-    shipment = Shipment("x", b"o", layer.pieces, there, 2500)
+    shipment = Shipment("x", b"o", layer.pieces, there, 2500, "/spool")
     assert [one.digest for one in shipment.missing] == [one.digest for one in layer.pieces[1:]]
     words = shipment.command.argv
     assert words[words.index(layer.pieces[0].digest) + 1] == "0"

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dask_fleet.errors import PortHeldError
-from dask_fleet.observed import HostObserved, ProcessRecord, RuntimeObserved, UnitObserved
+from dask_fleet.observed import (
+    ForeignContainer,
+    HostObserved,
+    ProcessRecord,
+    RuntimeObserved,
+    UnitObserved,
+    UnitState,
+)
 from dask_fleet.ports import (
     Holder,
     PortInTheWay,
+    container_of,
     foreign,
     held_error,
     holders_script,
     read_holders,
+    sentence,
 )
 
 
@@ -71,6 +82,9 @@ def test_one_error_names_every_port_of_a_host() -> None:
         (Holder(70, 70, "/", "/usr/bin/docker-proxy -proto tcp -container-ip 172.18.0.3"), True),
         (Holder(70, 70, "/", f"/usr/bin/conmon --api-version 1 -c 5f2fd3859e41{'0' * 52}"), False),
         (Holder(70, 70, "/", f"/usr/bin/conmon --api-version 1 -c 6f2fd3859e41{'0' * 52}"), True),
+        (Holder(80, 80, "/", "rootlesskit --net=slirp4netns --port-driver=builtin"), False),
+        (Holder(80, 80, "/", "/usr/lib/podman/rootlessport-child"), False),
+        (Holder(80, 80, "/", "mine rootlesskit"), True),
         (None, True),
     ],
 )
@@ -78,7 +92,9 @@ def test_what_is_our_own(holder: Holder | None, is_foreign: bool) -> None:
     def record(name: str, pid: int, alive: bool) -> ProcessRecord:
         return ProcessRecord(name, name, "workers", pid, 0.0, 0, "d", {}, alive)
 
-    unit = UnitObserved("u", "starting", 40, container="5f2fd3859e41", addresses=("172.18.0.2",))
+    unit = UnitObserved(
+        "u", "starting", 40, container="5f2fd3859e41", addresses=("172.18.0.2",), ports=(8786,)
+    )
     seen = HostObserved(
         host="vm-1",
         facts={},
@@ -93,3 +109,31 @@ def test_what_is_our_own(holder: Holder | None, is_foreign: bool) -> None:
     port = PortInTheWay("vm-1", "u", 8786, 1)
     found = foreign([port], {1: holder} if holder else {}, seen)
     assert found == ((port,) if is_foreign else ())
+
+
+def test_who_forwards_ports_for_all_holds_those_that_containers_of_the_fleet_have() -> None:
+    def looked(state: UnitState, *ports: int) -> HostObserved:
+        unit = UnitObserved("u", state, 40, container="5f2fd3859e41", ports=ports)
+        runtime = RuntimeObserved(True, 9, {"u": unit})
+        return HostObserved(
+            host="vm-1",
+            facts={},
+            exists=True,
+            files={},
+            unit_files={},
+            environments=frozenset(),
+            records={},
+            runtime=runtime,
+            listeners=(),
+        )
+
+    held = {1: Holder(80, 80, "/", "rootlesskit --net=slirp4netns")}
+    port = PortInTheWay("vm-1", "u", 8786, 1)
+    assert foreign([port], held, looked("running", 8786, 8787)) == ()
+    assert foreign([port], held, looked("stopped", 8786, 8787)) == (port,)
+    assert foreign([port], held, looked("running", 8787)) == (port,)
+    other = ForeignContainer("6f", "old", "x:1", "running", "always", pid=7, ports=(("", 8786),))
+    assert container_of(held[1], [other], 8786) == other
+    assert container_of(held[1], [other], 8787) is None
+    assert container_of(held[1], [replace(other, pid=0)], 8786) is None
+    assert sentence(port, held[1], [other]).endswith("is held by container old (image x:1)")

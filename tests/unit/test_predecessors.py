@@ -213,8 +213,8 @@ def test_a_holder_of_a_port_is_known_by_its_container():
     proxy = Holder(50, 50, "/", "docker-proxy -host-port 9010 -container-ip 172.18.0.9 -x")
     inside = Holder(401, 400, "/", "dask-worker")
     other = Holder(50, 50, "/", "docker-proxy -host-port 9010 -container-ip 172.18.0.90 -x")
-    assert container_of(proxy, [OLD]) == container_of(inside, [OLD]) == OLD
-    assert container_of(other, [OLD]) is container_of(None, [OLD]) is None
+    assert container_of(proxy, [OLD], 9010) == container_of(inside, [OLD], 9010) == OLD
+    assert container_of(other, [OLD], 9010) is container_of(None, [OLD], 9010) is None
     assert str(OLD) in sentence(port, proxy, [OLD])
     assert "docker-proxy" in sentence(port, other, [OLD])
     assert str(OLD) in held_error("node-1", [port], {7: proxy}, [OLD]).message

@@ -24,7 +24,8 @@ workers:
 variables: {ODD: "it's $HOME"}
 """
 CONTAINED = HOSTS + "runtime: compose\nenvironment: {image: a/b:1}\n"
-CASES = {"compose": CONTAINED, "systemd": HOSTS}
+OWN = CONTAINED.replace(", ssh: {sudo: true}", "") + "containers: {rootless: /home/ann/fleet}\n"
+CASES = {"compose": CONTAINED, "systemd": HOSTS, "rootless": OWN}
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -55,7 +56,9 @@ def test_files_are_those_of_an_up(tmp_path: Path, runtime: str):
         assert all(file.path in script.read_text(encoding="utf-8") for file in target.files)
         said = (root.parent / "README.md").read_text(encoding="utf-8")
         assert f"# {target.host}, of the fleet sst" in said
-        assert ("docker compose up -d" if runtime == "compose" else "systemctl") in said
+        assert ("systemctl" if runtime == "systemd" else "docker compose up -d") in said
+        assert ("`sudo ./install.sh`" in said) == (runtime != "rootless")
+        assert (" -o 0 " in script.read_text(encoding="utf-8")) == (runtime != "rootless")
 
 
 def test_again_replaces_what_was_rendered_and_nothing_else(tmp_path: Path):

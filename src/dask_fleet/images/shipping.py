@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from dask_fleet.images.store import Piece
     from dask_fleet.transports.base import Transport
 
-__all__ = ["SPOOL", "Shipment", "ship"]
-
-SPOOL = "/var/lib/dask-fleet/images"
-"""Where a host keeps what has arrived of an image until all of it has."""
+__all__ = ["Shipment", "ship"]
 
 SECONDS = 7200.0
 """After which sending an image counts as failed."""
@@ -102,7 +99,7 @@ class Shipment:
     unpacked : int
         Bytes of its layers, unpacked.
     spool : str
-        Folder on the host for what has arrived.
+        Folder on the host for what has arrived, until all of it has.
     """
 
     image: str
@@ -110,7 +107,7 @@ class Shipment:
     pieces: tuple[Piece, ...]
     there: frozenset[str]
     unpacked: int
-    spool: str = SPOOL
+    spool: str
 
     @property
     def missing(self) -> Sequence[Piece]:

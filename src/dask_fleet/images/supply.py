@@ -14,7 +14,7 @@ from dask_fleet.images.baking import bake
 from dask_fleet.images.context import write_context
 from dask_fleet.images.engine import Engine, Given
 from dask_fleet.images.layers import EngineFacts, ImageFacts, lacking
-from dask_fleet.images.shipping import SPOOL, Shipment, ship
+from dask_fleet.images.shipping import Shipment, ship
 from dask_fleet.images.store import Store, StoredLayer
 from dask_fleet.transports.local import LocalTransport
 
@@ -205,6 +205,7 @@ class Supply:
             (*(piece for layer in stored for piece in layer.pieces), self._store.end),
             there,
             sum(layer.size for layer in stored),
+            self._hosts[host].places.images,
         )
 
     def _stored(self, layer: str) -> StoredLayer:
@@ -218,7 +219,9 @@ class Supply:
     async def _ask(self, names: list[str]) -> dict[str, FleetError]:
         async def facts(name: str) -> _Facts | FleetError:
             try:
-                return await Engine(self._hosts[name].transport, name).facts(SPOOL)
+                return await Engine(self._hosts[name].transport, name).facts(
+                    self._hosts[name].places.images
+                )
             except FleetError as error:
                 return error
 

@@ -23,8 +23,23 @@ from dask_fleet.runtimes.compose_file import (
     service,
     volumes,
 )
-from dask_fleet.runtimes.compose_foreign import FOREIGN, read_foreign
-from dask_fleet.runtimes.engines import ENGINE, LOOK, same_names, unfit
+from dask_fleet.runtimes.compose_foreign import FOREIGN, read_foreign, read_ports
+from dask_fleet.runtimes.compose_scripts import (
+    END,
+    LOG,
+    PREPARE,
+    PREPARE_OWN,
+    RESTART,
+    UPDATE,
+    WRITABLE,
+)
+from dask_fleet.runtimes.engines import (
+    ENGINE,
+    LOOK,
+    same_names,
+    unfit,
+    unfit_of_a_login,
+)
 from dask_fleet.target import ManagedFile, UnitTarget
 
 __all__ = ["ComposeRuntime"]
@@ -45,128 +60,13 @@ _TEMPLATES = (
     '{{with .State.Health}}{{or .Status "-"}}{{else}}-{{end}}',
     '{{index .Config.Labels "com.docker.compose.config-hash"}}',
     "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{end}}",
+    "{{json .HostConfig.PortBindings}}",
 )
 _INSPECT = (
     f'{{{{$fleet := index .Config.Labels "{LABELS}.fleet"}}}}{{{{if eq $fleet "FLEET"}}}}'
     f"container {' '.join(_TEMPLATES)}{{{{else if not $fleet}}}}{FOREIGN}{{{{end}}}}"
 )
 _IMAGES = "image {{.ID}} {{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
-
-# A container knows itself how long it may take to stop. One whose unit is gone from the file is
-# known by its label alone. A hash says of which definition compose has made a container; it is kept
-# to know one that somebody else has made.
-_UPDATE = """\
-set -eu
-folder=$1 label=$2 made=$3
-shift 3
-cd "$folder"
-awaken "$label"
-there=
-for unit in "$@"; do
-  if grep -qxF "  $unit:" docker-compose.yml; then there="$there $unit"; continue; fi
-  set -- $(docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit")
-  if [ $# -gt 0 ]; then docker stop "$@" >/dev/null; docker rm --force "$@" >/dev/null; fi
-  rm -f "$made/$unit"
-done
-if [ -n "$there" ]; then
-  compose up --detach --no-build --force-recreate $there
-  mkdir -p "$made"
-  for unit in $there; do
-    container=$(docker ps --all --quiet --filter "label=$label" \\
-      --filter "label=dask-fleet.unit=$unit")
-    docker inspect --format '{{index .Config.Labels "com.docker.compose.config-hash"}}' \\
-      $container >"$made/$unit.new"
-    mv "$made/$unit.new" "$made/$unit"
-  done
-fi
-"""
-
-_RESTART = """\
-set -eu
-label=$1
-shift
-awaken "$label"
-for unit in "$@"; do
-  docker ps --all --quiet --filter "label=$label" --filter "label=dask-fleet.unit=$unit"
-done | xargs --no-run-if-empty docker restart >/dev/null
-"""
-
-_END = """\
-set -eu
-label=$1 project=$2 door=$3
-awaken "$label"
-set -- $(docker ps --all --quiet --filter "label=$label")
-if [ $# -gt 0 ]; then
-  docker stop "$@" >/dev/null
-  docker rm --force "$@" >/dev/null
-fi
-docker network ls --quiet --filter "label=com.docker.compose.project=$project" |
-  xargs --no-run-if-empty docker network rm >/dev/null
-# Docker has made them to be mounted; those of a door hold something, and stay.
-for place in "$door/seen" "$door"; do
-  if [ -d "$place" ]; then rmdir --ignore-fail-on-non-empty "$place"; fi
-done
-"""
-
-# Directories on the way may have been made for root alone.
-_PREPARE = """\
-set -eu
-owner=$1 fleets=$2 state=$3 deployed=$4
-shift 4
-umask 022
-mkdir -p "$fleets" "$state" "$deployed"
-chmod 755 "${fleets%/*}" "$fleets"
-chown "0:${owner#*:}" "$state" "$deployed"
-chmod 750 "$state" "$deployed"
-for place in "$@"; do
-  mkdir -p "$place"
-  chown "$owner" "$place"
-  chmod 750 "$place"
-done
-"""
-
-# Each line bears its unit, for docker gives no name to lines of several containers.
-_LOG = """\
-set -eu
-how=$1 lines=$2 after=$3 label=$4
-shift 4
-if [ -n "$after" ]; then option=--since value=$after; else option=--tail value=$lines; fi
-# Prints what a unit's container says, and on standard output the time of its last line.
-show() {
-  unit=$1
-  shift
-  container=$(docker ps --all --quiet --filter "label=$label" \\
-    --filter "label=dask-fleet.unit=$unit")
-  if [ -z "$container" ]; then return; fi
-  last=
-  # By the shell itself: an awk may keep lines until it has many, and does on Debian.
-  docker logs --timestamps "$@" "$option" "$value" "$container" 2>&1 | {
-    while IFS= read -r line; do
-      case ${line%% *} in
-        "$after") continue ;;
-        [0-9]*T*[0-9Z]) last=${line%% *} ;;
-      esac
-      printf '%s %s\\n' "$unit" "$line" >&3
-    done
-    echo "$last"
-  }
-}
-# Docker ends with the container, which may be started again, or be replaced by another.
-follow() {
-  while :; do
-    last=$(show "$1" --follow)
-    if [ -n "$last" ]; then after=$last option=--since value=$last; fi
-    sleep 1
-  done
-}
-exec 3>&1
-if [ "$how" = follow ]; then
-  for unit in "$@"; do follow "$unit" & done
-  wait
-else
-  for unit in "$@"; do show "$unit" >/dev/null; done
-fi
-"""
 
 # Podman's are in the time of the host.
 _LINE = re.compile(r"(\S+) (\d{4}-\d\d-\d\dT\S+(?:Z|[+-]\d\d:\d\d)) ?(.*)")
@@ -214,12 +114,12 @@ class ComposeRuntime:
     @property
     def reader(self) -> str:
         """Group of the containers' user, by its number: the host need not know it."""
-        return self.container.user.partition(":")[2]
+        return "" if self.container.rootless else self.container.user.partition(":")[2]
 
     @property
     def owner(self) -> str:
         """The containers' user and group, by their numbers."""
-        return self.container.user
+        return "" if self.container.rootless else self.container.user
 
     def interpreter(self, places: Places, environment: str) -> str:
         """Return the image's own."""
@@ -270,10 +170,12 @@ class ComposeRuntime:
         """Return shell text that prints images, containers and who made them."""
         made = shlex.quote(self._made(places))
         owned = " ".join(map(shlex.quote, (places.run, places.work)))
-        owner = shlex.quote(self.container.user)
+        owner, writable = shlex.quote(self.container.user), ""
+        if self.container.rootless:
+            owner, writable = '"$(id -u):$(id -g)"', WRITABLE.format(shlex.quote(places.fleets))
         return f"""\
 echo "login $(id -u)"
-case $(stat -c %u:%g {owned} 2>/dev/null) in {owner}"
+{writable}case $(stat -c %u:%g {owned} 2>/dev/null) in {owner}"
 "{owner}) echo "prepared 1" ;; esac
 {ENGINE}{LOOK}if [ -n "$engine" ]; then
   docker image ls --no-trunc --digests --format '{_IMAGES}'
@@ -301,20 +203,28 @@ fi
                 made[rest[0]] = rest[1]
             elif word and rest:
                 facts[word] = rest[0]
+        rootless = self.container.rootless
         return RuntimeObserved(
             alive="engine" in facts and "compose" in facts,
             units={one[0]: _observed(one, made.get(one[0], "")) for one in containers},
             prepared="prepared" in facts,
-            privileged=facts.get("login") == "0",
+            privileged=rootless or facts.get("login") == "0",
             images=frozenset(images),
             foreign=tuple(read_foreign(text.split("\n"))),
-            unfit=unfit(facts),
+            unfit=(
+                unfit_of_a_login(facts, limit_cpus=self.container.limit_cpus)
+                if rootless
+                else unfit(facts)
+            ),
         )
 
     def prepare(self, places: Places) -> Command:
         """Return the command that makes the directories of the fleet."""
+        if self.container.rootless:
+            words = (places.fleets, places.deployed, places.run, places.work)
+            return script(PREPARE_OWN, *words)
         words = (self.container.user, places.fleets, places.state, places.deployed)
-        return script(_PREPARE, *words, places.run, places.work)
+        return script(PREPARE, *words, places.run, places.work)
 
     def begin(self, places: Places) -> Command:
         """Return nothing to do: the engine runs, or the host is refused."""
@@ -323,19 +233,19 @@ fi
     def end(self, places: Places) -> Command:
         """Return the command that stops and removes every container of the fleet."""
         project = f"dask-fleet-{self.fleet}"
-        return script(ENGINE + _END, self._label, project, places.door, timeout=STOP_SECONDS + 60)
+        return script(ENGINE + END, self._label, project, places.door, timeout=STOP_SECONDS + 60)
 
     def update(self, places: Places, units: Sequence[str]) -> Command:
         """Return the command that makes containers anew; those of units that are gone go."""
         folder = f"{places.deployed}/{_FOLDER}"
-        text = ENGINE + _UPDATE
+        text = ENGINE + UPDATE
         words = (folder, self._label, self._made(places), *units)
         return script(text, *words, timeout=STOP_SECONDS + 120)
 
     def restart(self, places: Places, units: Sequence[str]) -> Command:
         """Return ``docker restart`` for the containers of these units."""
         del places
-        return script(ENGINE + _RESTART, self._label, *units, timeout=STOP_SECONDS + 60)
+        return script(ENGINE + RESTART, self._label, *units, timeout=STOP_SECONDS + 60)
 
     def log(
         self, places: Places, units: Sequence[str], *, lines: int, follow: bool, after: str = ""
@@ -343,7 +253,7 @@ fi
         """Return the command that prints lines of containers, each behind its unit and time."""
         del places
         how = "follow" if follow else "print"
-        command = script(ENGINE + _LOG, how, str(lines), after, self._label, *units)
+        command = script(ENGINE + LOG, how, str(lines), after, self._label, *units)
         return Command(command.argv, command.stdin, UNBOUNDED if follow else command.timeout)
 
     def read_log(self, line: str) -> LogLine:
@@ -353,7 +263,7 @@ fi
 
 
 def _observed(fields: Sequence[str], made: str) -> UnitObserved:
-    name, identity, status, pid, code, restarts, policy, health, digest, addresses = fields
+    name, identity, status, pid, code, restarts, policy, health, digest, addresses, ports = fields
     detail = status
     if status == "exited":
         detail = f"exited with {code}"
@@ -374,4 +284,5 @@ def _observed(fields: Sequence[str], made: str) -> UnitObserved:
         fault=fault,
         container=identity,
         addresses=tuple(one for one in addresses.split(",") if one),
+        ports=tuple(port for _, port in read_ports(ports)),
     )

@@ -59,7 +59,8 @@ class Contained:
     image : str
         The image's name, with tag or digest.
     user : str
-        Numeric user and group that processes run as, ``UID:GID``.
+        Numeric user and group that processes run as, ``UID:GID``. An engine without root has the
+        login as its root: 0:0.
     nofile : int
         Files that a container may have open at once.
     interpreter : str
@@ -70,6 +71,8 @@ class Contained:
         Named volumes that are more than a folder that Docker keeps.
     limit_cpus : bool
         Whether containers of workers have no more CPUs than their workers have threads.
+    rootless : bool
+        Whether the engine is the login's own.
     """
 
     host: str
@@ -80,6 +83,7 @@ class Contained:
     volumes: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     limit_cpus: bool = False
+    rootless: bool = False
 
 
 def container(fleet: str, unit: str) -> str:
@@ -174,6 +178,8 @@ def service(places: Places, fleet: str, unit: UnitTarget, contained: Contained) 
         "entrypoint": ["${FLEET_PYTHON}"],
         "command": [_escaped(word) for word in arguments],
         "user": "${FLEET_USER}",
+        # The login, in the container's eyes root, may do there what the login may do, and no more.
+        **({"cap_drop": ["ALL"]} if contained.rootless else {}),
         "working_dir": _escaped(places.work),
         "init": True,
         "restart": "always",

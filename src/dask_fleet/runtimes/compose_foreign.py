@@ -14,7 +14,7 @@ from dask_fleet.command import Command, script
 from dask_fleet.observed import ForeignContainer
 from dask_fleet.runtimes.engines import ENGINE
 
-__all__ = ["FOREIGN", "make_way", "read_foreign"]
+__all__ = ["FOREIGN", "make_way", "read_foreign", "read_ports"]
 
 _COMPOSE = "com.docker.compose"
 _FIELDS = (
@@ -79,7 +79,7 @@ def read_foreign(lines: Iterable[str]) -> Iterator[ForeignContainer]:
             folder=_given(folder),
             on_host=network == "host",
             addresses=tuple(one for one in addresses.split(",") if one),
-            ports=tuple(_ports(ports)),
+            ports=tuple(read_ports(ports)),
             command=tuple(_words(path)) + tuple(_words(arguments)),
         )
 
@@ -88,7 +88,8 @@ def _given(text: str) -> str:
     return "" if text == "<no value>" else text
 
 
-def _ports(text: str) -> Iterator[tuple[str, int]]:
+def read_ports(text: str) -> Iterator[tuple[str, int]]:
+    """Yield address and port of a host under which a container is reached, from its bindings."""
     found = _value(text)
     bindings = cast("dict[str, list[dict[str, str]] | None]", found) if found else {}
     for ends in bindings.values():

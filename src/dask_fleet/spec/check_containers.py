@@ -64,6 +64,7 @@ def check_containers(
             "leave `runtime` out: the fleet on this machine runs under supervisor",
         )
     _check_mounts(report)
+    _check_rootless(report, running)
     build_on = ("environment", "build_on")
     builder = report.value(build_on)
     if builder is not None and not any(key in images for key in keys[1:]):
@@ -85,6 +86,54 @@ def check_containers(
             interpreter,
             "an interpreter is named for an image, and there is none",
             "remove it, or write `image` or `build`",
+            at_key=True,
+        )
+
+
+def _check_rootless(report: Report, running: Mapping[str, ExpandedHost]) -> None:
+    """Report what needs root where engines have none."""
+    path = ("containers", "rootless")
+    if report.value(path) is None or report.is_broken(*path):
+        return
+    contained = [host for host in running.values() if host.runtime == "compose"]
+    if not contained and not report.is_broken("runtime"):
+        report.add(
+            path,
+            "no host of the fleet runs containers",
+            "remove it, or say `runtime: compose`",
+            at_key=True,
+        )
+    for host in contained:
+        ssh = host.spec.ssh
+        if ssh and (ssh.sudo or ssh.user == "root"):
+            report.add(
+                ("hosts", host.entry, "ssh", "sudo" if ssh.sudo else "user"),
+                "with `containers.rootless` nothing on a host is done as root",
+                "log in as the user whose engine it is, without sudo; or remove `rootless`",
+                at_key=True,
+            )
+    for key, fault, remedy in (
+        (
+            ("containers", "user"),
+            "with `rootless` processes are the login's, whatever numbers stand here",
+            "remove it",
+        ),
+        (
+            ("containers", "mounts"),
+            "an engine without root mounts nothing",
+            "have the host mount it, and give containers its folder: `volumes: [/cubes:/cubes]`",
+        ),
+    ):
+        if report.value(key) not in (None, {}):
+            report.add(key, fault, remedy, at_key=True)
+    keeper = report.value(("door", "host"))
+    here = [host.name for host in contained]
+    if report.value(("door",)) not in (None, False) and (keeper is None or keeper in here):
+        report.add(
+            ("door", "host") if keeper else ("door",),
+            "the door is a site in its host's nginx, and with `containers.rootless` nobody is root"
+            " on a host of containers",
+            "give it a host of its own, `door: {host: NAME}`, where a login has sudo; or remove it",
             at_key=True,
         )
 

@@ -82,7 +82,12 @@ def plain_default() -> Spec:
         runtime=None,
         user="dask-fleet",
         containers=SimpleNamespace(
-            user="8786:8786", nofile=65536, volumes=(), mounts={}, limit_cpus=False
+            user="8786:8786",
+            nofile=65536,
+            volumes=(),
+            mounts={},
+            limit_cpus=False,
+            rootless=None,
         ),
         tls=False,
     )

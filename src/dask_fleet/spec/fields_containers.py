@@ -9,7 +9,7 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from dask_fleet.spec.fields import Text, wrong
 
-__all__ = ["Image", "Owner", "Volume", "VolumeName"]
+__all__ = ["Folder", "Image", "Owner", "Volume", "VolumeName"]
 
 # As github.com/distribution/reference has it.
 _IMAGE = re.compile(
@@ -20,6 +20,7 @@ _IMAGE = re.compile(
 _OWNER = re.compile(r"[1-9][0-9]{0,9}:[0-9]{1,10}")
 _VOLUME = re.compile(r"(?:/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(?::(?:ro|rw))?")
 
+_FOLDER = re.compile(r"(?:/[^/:\s]+)+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -41,6 +42,15 @@ def _owner(value: str) -> str:
     return value
 
 
+def _folder(value: str) -> str:
+    if not _FOLDER.fullmatch(value):
+        raise wrong(
+            "not a folder by its absolute path",
+            "write it as hosts have it, with no `~`, such as /home/dask/fleet",
+        )
+    return value
+
+
 def _volume(value: str) -> str:
     if not _VOLUME.fullmatch(value):
         raise wrong(
@@ -55,6 +65,11 @@ def _name(value: str) -> str:
         raise wrong("not the name of a volume", "use letters, digits, `_`, `.` and `-`")
     return value
 
+
+Folder: TypeAlias = Annotated[
+    Text, AfterValidator(_folder), WithJsonSchema({"type": "string", "pattern": _FOLDER.pattern})
+]
+"""A folder of a host, by an absolute path that stands in volumes as it is."""
 
 Image: TypeAlias = Annotated[
     Text, AfterValidator(_image), WithJsonSchema({"type": "string", "pattern": _IMAGE.pattern})

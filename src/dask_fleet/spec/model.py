@@ -287,6 +287,12 @@ class ContainersSpec(Model):
         "Whether containers of workers may use no more CPUs than their workers have threads.",
         default=False,
     )
+    rootless: c.Folder | None = field(
+        "machine",
+        "Folder of the fleet on hosts whose engine is the login's own, without root, such as "
+        "`/home/dask/fleet`. Processes are that login then, and `user` says nothing.",
+        None,
+    )
 
 
 class Spec(Model):

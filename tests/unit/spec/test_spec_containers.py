@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import pytest
 
+from dask_fleet.assembly import places_on
 from dask_fleet.errors import SpecError
+from dask_fleet.layout import lay_out
 from dask_fleet.spec import parse
 
 HOSTS = """\
@@ -159,3 +161,67 @@ def test_a_host_without_processes_may_be_of_another_kind():
 def test_not_on_this_machine():
     (found,) = problems("name: x\nruntime: compose\nenvironment: {image: a}\n")
     assert found.startswith("hosts.localhost.runtime: compose is for hosts behind SSH")
+
+
+OWN = HOSTS + "runtime: compose\nenvironment: {image: a}\ncontainers: {rootless: /home/ann/fleet"
+
+
+NO_DOOR = "the door is a site in its host's nginx, and with `containers.rootless` nobody is root on a host of containers; give it a host of its own, `door: {host: NAME}`, where a login has sudo; or remove it"
+
+
+def test_a_host_that_has_the_door_alone_is_roots_as_ever():
+    gate = OWN.replace("hosts:\n", "hosts:\n  gate: {address: 10.0.0.9, ssh: {sudo: true}}\n")
+    layout = lay_out(parse(gate + "}\ndoor: {host: gate}\n", {}))
+    assert {host.name for host in layout.hosts.values() if host.rootless} == {"sch", "vm-1", "vm-2"}
+    assert places_on("x", layout.hosts["gate"]).state == "/var/lib/dask-fleet/fleets/x"
+
+
+def test_an_engine_of_the_login_is_declared_by_the_folder_of_its_fleet():
+    layout = lay_out(parse(OWN + "}\n", {}))
+    assert {host.rootless for host in layout.hosts.values()} == {"/home/ann/fleet"}
+    places = places_on("x", layout.hosts["sch"])
+    assert places.state == "/home/ann/fleet/fleets/x"
+    assert places.images == "/home/ann/fleet/images"
+    other = lay_out(parse(HOSTS + "runtime: compose\nenvironment: {image: a}\n", {})).hosts["sch"]
+    assert (other.rootless, places_on("x", other).images) == (None, "/var/lib/dask-fleet/images")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            OWN.replace("/home/ann/fleet", "~/fleet") + "}\n",
+            'containers.rootless: not a folder by its absolute path: "~/fleet"; write it as hosts have it, with no `~`, such as /home/dask/fleet',
+        ),
+        (
+            OWN.replace("10.0.0.1}", "10.0.0.1, ssh: {sudo: true}}") + "}\n",
+            "hosts.sch.ssh.sudo: with `containers.rootless` nothing on a host is done as root; log in as the user whose engine it is, without sudo; or remove `rootless`",
+        ),
+        (
+            OWN.replace("10.0.0.1}", "10.0.0.1, ssh: {user: root}}") + "}\n",
+            "hosts.sch.ssh.user: with `containers.rootless` nothing on a host is done as root; log in as the user whose engine it is, without sudo; or remove `rootless`",
+        ),
+        (
+            OWN + ', user: "1000:1000"}\n',
+            "containers.user: with `rootless` processes are the login's, whatever numbers stand here; remove it",
+        ),
+        (
+            OWN + ", volumes: [c:/c], mounts: {c: {type: nfs, device: a}}}\n",
+            "containers.mounts: an engine without root mounts nothing; have the host mount it, and give containers its folder: `volumes: [/cubes:/cubes]`",
+        ),
+        (
+            OWN + "}\ndoor: {login: none}\n",
+            f"door: {NO_DOOR}",
+        ),
+        (
+            OWN + "}\ndoor: {login: none, host: sch}\n",
+            f"door.host: {NO_DOOR}",
+        ),
+        (
+            HOSTS + "containers: {rootless: /home/ann/fleet}\n",
+            "containers.rootless: no host of the fleet runs containers; remove it, or say `runtime: compose`",
+        ),
+    ],
+)
+def test_what_an_engine_without_root_cannot(text: str, expected: str):
+    assert problems(text) == [expected]
