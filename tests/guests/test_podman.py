@@ -13,8 +13,8 @@ from tests.guests.rootless import (
     comes_back,
     comes_up,
     goes_away,
+    is_refused_until_it_starts_at_boot,
     own_fleet,
-    refused_until_it_starts_at_boot,
 )
 from tests.podman.test_podman import back
 from tests.vms.operator import eventually
@@ -56,7 +56,7 @@ def own(lab: Lab, fleet: Contained, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_without_root_what_is_missing_is_named(own: Own):
-    refused_until_it_starts_at_boot(own, "podman-restart.service")
+    is_refused_until_it_starts_at_boot(own, "podman-restart.service")
 
 
 def test_without_root_a_fleet_comes_up(own: Own):
