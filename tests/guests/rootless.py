@@ -24,8 +24,14 @@ name: own
 hosts:
   dask-scheduler: {{address: 10.77.0.11}}
   archive: {{address: 10.77.0.20, ssh: {{sudo: true}}}}
-scheduler: {{host: dask-scheduler}}
-workers: {{default: {{hosts: [dask-scheduler], per_host: 1, nthreads: 1, memory_limit: 1 GiB}}}}
+scheduler: {{host: dask-scheduler, port: 8796, dashboard: 8797}}
+workers:
+  default:
+    hosts: [dask-scheduler]
+    per_host: 1
+    nthreads: 1
+    memory_limit: 1 GiB
+    ports: {{worker: 9110, nanny: 9111, dashboard: 9112}}
 runtime: compose
 environment: {{build: image, build_on: archive}}
 containers: {{rootless: {FOLDER}, limit_cpus: true, volumes: ["{HOME}/cubes:/cubes"]}}
@@ -63,7 +69,7 @@ def work():
     limit = get_worker().memory_manager.memory_limit
     return dask.system.CPU_COUNT, limit, int(open("/sys/fs/cgroup/memory.max").read())
 
-with Client("tcp://10.77.0.11:8786", timeout=100) as client:
+with Client("tcp://10.77.0.11:8796", timeout=100) as client:
     print(json.dumps(client.submit(work, pure=False).result(timeout=100)))
 """
 
@@ -141,23 +147,24 @@ def comes_up(own: Own) -> None:
     assert [one for one in report["findings"] if one["severity"] == "error"] == []
 
 
-def comes_back(own: Own) -> None:
-    """Boot the host, and see that all of the fleet is back without a hand."""
+def both_come_back(own: Own, roots: Contained) -> None:
+    """Boot the host, and see that all of both fleets is back without a hand."""
     before = own.host.boot_id
     own.host.run(["systemctl", "reboot"], check=False)
     eventually("the host is back", lambda: back(own.host, before), SECONDS)
 
     def running() -> bool:
-        states = own.states()
-        return len(states) == 2 and set(states.values()) == {"running"}
+        both = [roots.states(), own.states()]
+        there = {"dask-scheduler", "dask-worker-0001"}
+        return all(there <= set(one) and set(one.values()) == {"running"} for one in both)
 
-    eventually("scheduler and worker run", running, SECONDS)
+    eventually("both schedulers and both workers run", running, SECONDS)
     assert own.computed()[0] == 1
     assert own.plan()["empty"]
 
 
 def goes_away(own: Own) -> None:
-    """Take the fleet down, and find nothing of it."""
+    """Take the login's fleet down, and find nothing of it; root's stays."""
     own.call("down", "--yes", timeout=SECONDS)
     assert own.logged_in("docker ps --all --quiet") == ""
     left = own.host.run(f"find {FOLDER} -mindepth 2 ! -name own.history.jsonl ! -name own.lease*")
