@@ -38,12 +38,16 @@ def test_dask_sees_the_limits_under_control_groups_of_version_2(lab: Lab, fleet:
 
 
 # As Docker's own documentation has it; Debian has its script beside the path, and calls both by
-# the folder of one.
+# the folder of one. It gives the engine three seconds to answer, which one that QEMU emulates may
+# not do, and goes on where it was when it is called again.
 _SET_UP = """\
 mkdir bin
 ln -s /usr/share/docker.io/contrib/dockerd-rootless.sh /usr/bin/docker bin
 PATH=$HOME/bin:/usr/sbin:$PATH
-/usr/share/docker.io/contrib/dockerd-rootless-setuptool.sh install
+for try in 1 2 3 4 5 6 7 8; do
+  if /usr/share/docker.io/contrib/dockerd-rootless-setuptool.sh install; then exit; fi
+done
+exit 1
 """
 
 

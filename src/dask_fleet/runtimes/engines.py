@@ -14,9 +14,10 @@ __all__ = ["ENGINE", "LOOK", "same_names", "unfit", "unfit_of_a_login"]
 
 # Podman's command of the name docker tells people with every word that it is not Docker's; a
 # script calls Podman itself. Podman stops nothing that is paused. When an image came to it, its
-# folder of the image says. The older compose gives up on an engine that has been busy for a minute;
-# whoever calls a script gives up on it by himself. Of an archive it opens every layer; of a folder in the form that it
+# folder of the image says. Of an archive it opens every layer; of a folder in the form that it
 # calls dir, only those that it lacks, and the sizes of all others in the manifest mean nothing.
+# The older compose gives up on an engine that has been busy for a minute; a script has a time
+# limit of its own.
 ENGINE = """\
 export COMPOSE_HTTP_TIMEOUT="${COMPOSE_HTTP_TIMEOUT:-150}"
 if [ "$(id -u)" = 0 ]; then runtime=/run; else runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}; fi
