@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import Host, Lab
+from lab.network import GATEWAY
 
 from tests.containers.conftest import IMAGE, Contained
 from tests.guests.conftest import SECONDS
@@ -145,10 +146,11 @@ def comes_up(own: Own) -> None:
     assert own.host.run(f"cat {HOME}/cubes/sst").stdout == "a cube"
     assert own.host.run(f"stat -c %a {FOLDER}/fleets").stdout == "700\n"
     for path in ("/health", "/w/dask-worker-0001/health", "/w/dask-worker-0001/metrics"):
-        assert (path, Knocker(DOOR).ask(path).status) == (path, 200)
+        assert (path, Knocker(DOOR, source=GATEWAY).ask(path).status) == (path, 200)
     assert "Starting established connection" in own.call("logs", "dask-worker-0001").stdout
     report = json.loads(own.call("doctor", "--json", timeout=SECONDS).stdout)
-    assert [one for one in report["findings"] if one["severity"] == "error"] == []
+    errors = [one["fault"] for one in report["findings"] if one["severity"] == "error"]
+    assert errors == [], errors
 
 
 def both_come_back(own: Own, roots: Contained) -> None:
@@ -171,4 +173,4 @@ def goes_away(own: Own) -> None:
     own.call("down", "--yes", timeout=SECONDS)
     assert own.logged_in("docker ps --all --quiet") == ""
     left = own.host.run(f"find {FOLDER} -mindepth 2 ! -name own.history.jsonl ! -name own.lease*")
-    assert left.stdout == ""
+    assert left.stdout == "", left.stdout
