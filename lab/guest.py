@@ -96,7 +96,8 @@ class Guest(Boot):
         number = self.host.spec.number
         return [
             *(QEMU, "-machine", "q35", "-accel", "tcg,thread=multi"),
-            *("-cpu", "max", "-smp", "2", "-m", str(_MEBIBYTES)),
+            # Newer ones have instructions that take longer to translate than they save.
+            *("-cpu", "Nehalem", "-smp", "2", "-m", str(_MEBIBYTES)),
             *("-nodefaults", "-display", "none"),
             *("-chardev", f"file,id=console,path={self.folder / 'console.log'},append=on"),
             *("-serial", "chardev:console"),

@@ -153,23 +153,23 @@ def comes_up(own: Own) -> None:
     assert errors == [], errors
 
 
-def both_come_back(own: Own, roots: Contained) -> None:
-    """Boot the host, and see that all of both fleets is back without a hand."""
+def comes_back(own: Own) -> None:
+    """Boot the host, and see that all of the fleet is back without a hand."""
     before = own.host.boot_id
     own.host.run(["systemctl", "reboot"], check=False)
     eventually("the host is back", lambda: back(own.host, before), SECONDS)
 
     def running() -> bool:
-        both = [roots.states(), own.states()]
-        return all(set(one) >= PROCESSES and set(one.values()) == {"running"} for one in both)
+        states = own.states()
+        return set(states) >= PROCESSES and set(states.values()) == {"running"}
 
-    eventually("both schedulers and both workers run", running, SECONDS)
+    eventually("scheduler and worker run", running, SECONDS)
     assert own.computed()[0] == 1
     assert own.plan()["empty"]
 
 
 def goes_away(own: Own) -> None:
-    """Take the login's fleet down, and find nothing of it; root's stays."""
+    """Take the fleet down, and find nothing of it."""
     own.call("down", "--yes", timeout=SECONDS)
     assert own.logged_in("docker ps --all --quiet") == ""
     left = own.host.run(f"find {FOLDER} -mindepth 2 ! -name own.history.jsonl ! -name own.lease*")
