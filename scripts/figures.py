@@ -138,7 +138,7 @@ def _door() -> list[str]:
         "and a token, and through jupyter-server-proxy:",
         f"its health {', '.join(health[:-1])} and {health[-1]}; its metrics"
         f" {', '.join(metrics[:-1])} and {metrics[-1]},",
-        "for the door asks the worker for them once a second.",
+        "for the door keeps them for a second.",
         f"The routes to 1,000 workers are written, checked and loaded by nginx in {routes:.2f} s.",
     ]
 

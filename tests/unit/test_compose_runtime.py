@@ -9,6 +9,7 @@ The files lie in ``data/compose``; a change of them replaces every container, so
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dask_fleet.command import UNBOUNDED
 from dask_fleet.desired import host_target
 from dask_fleet.environment import Environment
 from dask_fleet.layout import lay_out
+from dask_fleet.look import look_script, read_look
 from dask_fleet.observed import LogLine, RuntimeObserved, UnitObserved
 from dask_fleet.places import Places
 from dask_fleet.runtimes.compose import ComposeRuntime
@@ -327,6 +329,19 @@ def test_an_engine_of_the_login_is_fit_or_says_what_mends_it(
     assert len(seen.unfit) == len(remedies)
     for (_, remedy), beginning in zip(seen.unfit, remedies, strict=True):
         assert remedy.startswith(beginning)
+
+
+def test_a_look_ends_where_nothing_of_the_folder_is_there(tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    runtime = ComposeRuntime("sst", OWN)
+    for root in ("/not-there/at-all", f"{tmp_path}/home/ann/fleet"):
+        command = look_script(Places.below(root, root, "sst"), runtime)
+        done = subprocess.run(
+            command.argv, input=command.stdin, capture_output=True, timeout=30, check=True
+        )
+        seen = read_look("node-1", done.stdout.decode(), runtime)
+        assert not seen.exists
+        assert not seen.runtime.prepared
 
 
 def test_who_limits_no_cpus_needs_no_such_control():

@@ -70,6 +70,20 @@ def test_one_error_names_every_port_of_a_host() -> None:
     ]
 
 
+def host_with(unit: UnitObserved, records: dict[str, ProcessRecord]) -> HostObserved:
+    return HostObserved(
+        host="vm-1",
+        facts={},
+        exists=True,
+        files={},
+        unit_files={},
+        environments=frozenset(),
+        records=records,
+        runtime=RuntimeObserved(True, 9, {"u": unit}),
+        listeners=(),
+    )
+
+
 @pytest.mark.parametrize(
     ("holder", "is_foreign"),
     [
@@ -95,17 +109,8 @@ def test_what_is_our_own(holder: Holder | None, is_foreign: bool) -> None:
     unit = UnitObserved(
         "u", "starting", 40, container="5f2fd3859e41", addresses=("172.18.0.2",), ports=(8786,)
     )
-    seen = HostObserved(
-        host="vm-1",
-        facts={},
-        exists=True,
-        files={},
-        unit_files={},
-        environments=frozenset(),
-        records={"orphan": record("orphan", 50, True), "dead": record("dead", 60, False)},
-        runtime=RuntimeObserved(True, 9, {"u": unit}),
-        listeners=(),
-    )
+    records = {"orphan": record("orphan", 50, True), "dead": record("dead", 60, False)}
+    seen = host_with(unit, records)
     port = PortInTheWay("vm-1", "u", 8786, 1)
     found = foreign([port], {1: holder} if holder else {}, seen)
     assert found == ((port,) if is_foreign else ())
@@ -114,18 +119,7 @@ def test_what_is_our_own(holder: Holder | None, is_foreign: bool) -> None:
 def test_who_forwards_ports_for_all_holds_those_that_containers_of_the_fleet_have() -> None:
     def looked(state: UnitState, *ports: int) -> HostObserved:
         unit = UnitObserved("u", state, 40, container="5f2fd3859e41", ports=ports)
-        runtime = RuntimeObserved(True, 9, {"u": unit})
-        return HostObserved(
-            host="vm-1",
-            facts={},
-            exists=True,
-            files={},
-            unit_files={},
-            environments=frozenset(),
-            records={},
-            runtime=runtime,
-            listeners=(),
-        )
+        return host_with(unit, {})
 
     held = {1: Holder(80, 80, "/", "rootlesskit --net=slirp4netns")}
     port = PortInTheWay("vm-1", "u", 8786, 1)

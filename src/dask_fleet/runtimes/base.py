@@ -79,7 +79,10 @@ class Runtime(Protocol):
         ...
 
     def look(self, places: Places) -> str:
-        """Return the part of the look script that prints what the runtime knows."""
+        """Return the part of the look script that prints what the runtime knows.
+
+        It may call ``present PATH``, which sets ``$place`` to the nearest directory that is there.
+        """
         ...
 
     def read(self, text: str) -> RuntimeObserved:

@@ -60,10 +60,10 @@ for place in "$door/seen" "$door"; do
 done
 """
 
-# Prints the folder in which the login would have to make the fleet's, and cannot.
+# Prints the folder in which the login would have to make the fleet's, and cannot; part of a look,
+# which knows what is there of a path.
 WRITABLE = """\
-place={}
-while [ ! -e "$place" ]; do place=${{place%/*}}; done
+present {}
 if [ ! -w "$place" ]; then echo "unwritable $place"; fi
 """
 

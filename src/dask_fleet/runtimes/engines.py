@@ -20,7 +20,8 @@ __all__ = ["ENGINE", "LOOK", "same_names", "unfit", "unfit_of_a_login"]
 # limit of its own.
 ENGINE = """\
 export COMPOSE_HTTP_TIMEOUT="${COMPOSE_HTTP_TIMEOUT:-150}"
-if [ "$(id -u)" = 0 ]; then runtime=/run; else runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}; fi
+uid=$(id -u)
+if [ "$uid" = 0 ]; then runtime=/run; else runtime=${XDG_RUNTIME_DIR:-/run/user/$uid}; fi
 case $(docker --version 2>/dev/null) in
 podman*)
   engine=podman
@@ -110,12 +111,12 @@ done
 if docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
   echo "engine $engine"
   if has_compose; then echo "compose 1"; fi
-  if [ "$runtime" != /run ]; then
+  if [ "$uid" != 0 ]; then
     if is_rootless; then echo "own 1"; fi
     login=$(id -un)
     echo "name $login"
     if [ -e "/var/lib/systemd/linger/$login" ]; then echo "linger 1"; fi
-    manager=user-$(id -u).slice/user@$(id -u).service
+    manager=user-$uid.slice/user@$uid.service
     for controller in $(cat "/sys/fs/cgroup/user.slice/$manager/cgroup.controllers" 2>/dev/null); do
       echo "controls_$controller 1"
     done
@@ -170,7 +171,10 @@ def unfit_of_a_login(facts: Mapping[str, str], *, limit_cpus: bool) -> tuple[tup
         )
     podman, name = facts["engine"] == "podman", facts.get("name", "")
     keeper = "podman-restart.service" if podman else "docker.service"
-    file = "/etc/systemd/system/user@.service.d/delegate.conf"
+    delegate = (
+        "write `[Service]` and `Delegate=cpu memory pids` into"
+        " /etc/systemd/system/user@.service.d/delegate.conf there, and boot"
+    )
     checks = (
         (
             "own" in facts,
@@ -197,14 +201,12 @@ def unfit_of_a_login(facts: Mapping[str, str], *, limit_cpus: bool) -> tuple[tup
         (
             "controls_memory" in facts,
             "limits of memory mean nothing there: the login's systemd may set none",
-            f"write `[Service]` and `Delegate=cpu memory pids` into {file} there, and boot; control"
-            " groups have to be of version 2",
+            f"{delegate}; control groups have to be of version 2",
         ),
         (
             "controls_cpu" in facts or not limit_cpus,
             "`containers.limit_cpus` is not possible there: the login's systemd may limit no CPUs",
-            f"write `[Service]` and `Delegate=cpu memory pids` into {file} there, and boot; or"
-            " leave `limit_cpus` out",
+            f"{delegate}; or leave `limit_cpus` out",
         ),
         (
             "unwritable" not in facts,

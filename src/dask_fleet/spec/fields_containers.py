@@ -24,69 +24,68 @@ _FOLDER = re.compile(r"(?:/[^/:\s]+)+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def _image(value: str) -> str:
-    if not _IMAGE.fullmatch(value):
-        raise wrong(
-            "not the name of an image",
-            "write it as `docker pull` takes it, such as quay.io/bcdev/xcube:1.13.3",
-        )
-    return value
+def _matches(pattern: re.Pattern[str], fault: str, remedy: str) -> AfterValidator:
+    """Return the check that a text is wholly like a pattern."""
+
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise wrong(fault, remedy)
+        return value
+
+    return AfterValidator(check)
 
 
-def _owner(value: str) -> str:
-    if not _OWNER.fullmatch(value):
-        raise wrong(
-            "not a user and a group by their numbers",
-            'write "UID:GID" in quotes, such as "1000:1000"; root is refused',
-        )
-    return value
-
-
-def _folder(value: str) -> str:
-    if not _FOLDER.fullmatch(value):
-        raise wrong(
-            "not a folder by its absolute path",
-            "write it as hosts have it, with no `~`, such as /home/dask/fleet",
-        )
-    return value
-
-
-def _volume(value: str) -> str:
-    if not _VOLUME.fullmatch(value):
-        raise wrong(
-            "not a volume",
-            "write HOST_PATH:PATH or NAME:PATH, both paths absolute, with `:ro` to only read it",
-        )
-    return value
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise wrong("not the name of a volume", "use letters, digits, `_`, `.` and `-`")
-    return value
+def _schema(pattern: re.Pattern[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern.pattern})
 
 
 Folder: TypeAlias = Annotated[
-    Text, AfterValidator(_folder), WithJsonSchema({"type": "string", "pattern": _FOLDER.pattern})
+    Text,
+    _matches(
+        _FOLDER,
+        "not a folder by its absolute path",
+        "write it as hosts have it, with no `~`, such as /home/dask/fleet",
+    ),
+    _schema(_FOLDER),
 ]
 """A folder of a host, by an absolute path that stands in volumes as it is."""
 
 Image: TypeAlias = Annotated[
-    Text, AfterValidator(_image), WithJsonSchema({"type": "string", "pattern": _IMAGE.pattern})
+    Text,
+    _matches(
+        _IMAGE,
+        "not the name of an image",
+        "write it as `docker pull` takes it, such as quay.io/bcdev/xcube:1.13.3",
+    ),
+    _schema(_IMAGE),
 ]
 """Name of an image with registry, tag and digest as far as they are needed."""
 
 Owner: TypeAlias = Annotated[
-    Text, AfterValidator(_owner), WithJsonSchema({"type": "string", "pattern": _OWNER.pattern})
+    Text,
+    _matches(
+        _OWNER,
+        "not a user and a group by their numbers",
+        'write "UID:GID" in quotes, such as "1000:1000"; root is refused',
+    ),
+    _schema(_OWNER),
 ]
 """User and group by their numbers; never root."""
 
 Volume: TypeAlias = Annotated[
-    Text, AfterValidator(_volume), WithJsonSchema({"type": "string", "pattern": _VOLUME.pattern})
+    Text,
+    _matches(
+        _VOLUME,
+        "not a volume",
+        "write HOST_PATH:PATH or NAME:PATH, both paths absolute, with `:ro` to only read it",
+    ),
+    _schema(_VOLUME),
 ]
 """A folder of the host, or a named volume, and where containers have it."""
 
 VolumeName: TypeAlias = Annotated[
-    Text, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": _NAME.pattern})
+    Text,
+    _matches(_NAME, "not the name of a volume", "use letters, digits, `_`, `.` and `-`"),
+    _schema(_NAME),
 ]
 """Name of a volume that Docker keeps."""
