@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
-# Everything that they need is installed into .venv; Debian packages only where a test needs them.
+# Everything that they need is installed into .venv; tests on booted hosts install Debian packages.
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -14,89 +14,52 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # uv comes from PyPI like everything else; then it installs what uv.lock pins.
 $(UV):
+	@echo "installing uv into .venv"
 	@$(PYTHON) -m venv --clear .venv >/dev/null 2>&1 || { \
 	  echo "python3 cannot make virtual environments; installing python3-venv" >&2; \
 	  ./scripts/debian.sh python3-venv && $(PYTHON) -m venv --clear .venv; }
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
+# uv shows what it does the first time, when it takes long.
+SYNC = $(UV) sync --frozen --inexact $(if $(wildcard $(VENV)),--quiet)
+
 $(VENV): $(UV) pyproject.toml uv.lock
-	@$(UV) sync --quiet --frozen --inexact
+	@$(SYNC)
 	@touch $@
 
 .PHONY: demo
-demo: $(VENV) ## bring a Dask cluster up on this machine and make a real data cube on it
+demo: demo-says $(VENV) ## bring a Dask cluster up on this machine and make a real data cube on it
 	@.venv/bin/dask-fleet demo
+
+.PHONY: demo-says
+demo-says:
+	@echo "The first run downloads about 400 MB (this tool and xcube's environment) and takes a few minutes; later runs take half a minute."
 
 .PHONY: develop
 develop: $(UV) ## install what tests, lint and benchmarks need
-	@$(UV) sync --quiet --frozen --inexact --group test --group lint
+	@$(SYNC) --group test --group lint
 	@touch $(VENV)
 
+SUITES := .venv/bin/python -m tests.suites
+
 .PHONY: test
-test: develop ## run every test: real processes, a real browser, real data, booted hosts; or some, TESTS="..."
-	@./scripts/debian.sh chromium nginx-light prometheus openssh-server openssh-client nftables ufw iproute2 pebble
-	@./scripts/axe.sh
-# Tests on booted hosts run in the lab's network, and all others outside of it. One part after the
-# other: tests wait for what real programs do, and two parts at once on two CPUs gain little.
-ifeq ($(TESTS),)
-	@$(MAKE) --no-print-directory test-here
-	@$(MAKE) --no-print-directory test-vms
-	@$(MAKE) --no-print-directory test-containers
-	@$(MAKE) --no-print-directory test-podman
-	@$(MAKE) --no-print-directory test-guests
-else ifneq ($(findstring tests/guests,$(TESTS)),)
-	@$(MAKE) --no-print-directory test-guests
-else ifneq ($(findstring tests/podman,$(TESTS)),)
-	@$(MAKE) --no-print-directory test-podman
-else ifneq ($(findstring tests/containers,$(TESTS)),)
-	@$(MAKE) --no-print-directory test-containers
-else ifeq ($(findstring tests/vms,$(TESTS)),)
-	@.venv/bin/python -m pytest $(TESTS)
-else
-	@$(MAKE) --no-print-directory test-vms
-endif
+test: test-says develop ## show that it works, in about 15 minutes; or some tests, TESTS="..." (root)
+	@$(SUITES) test $(if $(TESTS),--only "$(TESTS)")
 
-.PHONY: test-here
-test-here: develop ## run the tests that need no booted hosts
-	@.venv/bin/python -m pytest --ignore=tests/vms --ignore=tests/containers --ignore=tests/podman --ignore=tests/guests
+.PHONY: test-says
+test-says:
+	@echo "The first run downloads about 1.2 GB (wheels, Debian packages and hosts of the lab) and takes about 15 minutes on 2 CPUs; later runs take less."
 
-.PHONY: test-door
-test-door: develop ## run every test of the door: nginx, login, browser, booted hosts (root)
-	@./scripts/debian.sh chromium nginx-light
-	@.venv/bin/python -m pytest tests/unit/test_door*.py tests/unit/spec/test_spec_door.py \
-	  tests/integration/test_door*.py
-	@$(MAKE) --no-print-directory test-vms TESTS="$(wildcard tests/vms/test_door*.py)"
+.PHONY: test-all
+test-all: develop ## run every suite of tests, in about an hour (root)
+	@$(SUITES) all
 
-.PHONY: test-vms
-test-vms: develop ## run the tests on booted hosts (root)
-	@./scripts/debian.sh pebble chromium
-	@./scripts/axe.sh
-	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
-	@.venv/bin/python -m lab --name test run -- .venv/bin/python -m pytest $(or $(TESTS),tests/vms)
-
-.PHONY: test-containers
-test-containers: develop ## run the tests of containers, on booted hosts with a Docker engine (root)
-	@./scripts/debian.sh chromium
-	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
-	@.venv/bin/python -m lab --name boxes --engine run -- \
-	  .venv/bin/python -m pytest $(or $(TESTS),tests/containers)
-
-.PHONY: test-podman
-test-podman: develop ## run the tests of containers on booted hosts with Podman in Docker's place (root)
-	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
-	@.venv/bin/python -m lab --name pods --podman run -- \
-	  .venv/bin/python -m pytest $(or $(TESTS),tests/podman)
-
-.PHONY: test-guests
-test-guests: develop ## run the tests that need a kernel, on hosts under QEMU (root)
-	@./scripts/debian.sh qemu-system-x86
-	@XDG_CACHE_HOME=$(CURDIR)/.cache/tests/cache .venv/bin/python -m tests.vms.wheels
-	@.venv/bin/python -m lab --name guests --guests run -- \
-	  .venv/bin/python -m pytest $(or $(TESTS),tests/guests)
+test-%: develop ## run some suites: test-unit, test-vms ...; tests/README.md lists them
+	@$(SUITES) $*
 
 .PHONY: lab
 lab: develop ## boot a scheduler host and worker hosts to play with, HOSTS=5 in all (root)
@@ -107,10 +70,6 @@ lab: develop ## boot a scheduler host and worker hosts to play with, HOSTS=5 in 
 .PHONY: lab-down
 lab-down: ## take the lab's hosts down, also after a crash
 	@$(PYTHON) -m lab down
-
-.PHONY: test-unit
-test-unit: develop ## run the tests that need nothing but Python
-	@.venv/bin/python -m pytest tests/unit
 
 .PHONY: lint
 lint: develop ## ruff, types and the floors of the design

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="boot a scheduler host and worker hosts")
     up.add_argument("--hosts", type=int, default=5, help="how many (default: %(default)s)")
+    commands.add_parser("base", help="make what hosts begin with, where it is missing")
     commands.add_parser("down", help="end and remove everything, also after a crash")
     commands.add_parser("status", help="list the hosts")
     ssh = commands.add_parser("ssh", help="a shell, or a command, on a host")
@@ -74,19 +75,14 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.command == "down":
         Lab(folder, 0).down()
         return 0
+    if arguments.command == "base":
+        _bases(Lab(folder, 0), arguments)
+        return 0
     if arguments.command == "run":
         if not rest:
             raise LabError("run what? python -m lab run -- CMD")
         lab = Lab(folder, 0)
-        # Inside, nothing can be fetched.
-        print(f"the base of the hosts is {lab.base.name}")
-        for engine in ENGINES if arguments.guests else filter(None, [arguments.engine]):
-            print(f"that of hosts with {engine} is {ensure_base(lab.cache, ENGINES[engine]).name}")
-            if arguments.guests:
-                base = ensure_base(lab.cache, [*ENGINES[engine], *GUESTS])
-                print(f"that of guests with {engine} is {base.name}")
-        if arguments.engine:
-            ensure_package(lab.cache, *PLUGIN)
+        _bases(lab, arguments)  # inside, nothing can be fetched
         return _run_inside(lab, rest)
     lab = Lab.load(folder)
     if arguments.command == "status":
@@ -99,6 +95,19 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     argv = lab.command(rest)
     # The terminal goes to the command.
     return subprocess.run(argv, env=lab.environment(), check=False).returncode
+
+
+def _bases(lab: Lab, arguments: argparse.Namespace) -> None:
+    """Make what hosts begin with, all kinds that may be asked for."""
+    print(f"the base of the hosts is {lab.base.name}")
+    engines = [arguments.engine] if arguments.engine else ENGINES if arguments.guests else ()
+    for engine in engines:
+        print(f"that of hosts with {engine} is {ensure_base(lab.cache, ENGINES[engine]).name}")
+        if arguments.guests:
+            base = ensure_base(lab.cache, [*ENGINES[engine], *GUESTS])
+            print(f"that of guests with {engine} is {base.name}")
+    if arguments.engine:
+        ensure_package(lab.cache, *PLUGIN)
 
 
 def _status(lab: Lab) -> int:

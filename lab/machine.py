@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
+    "PACKAGES",
     "REPOSITORY",
     "LabError",
     "Process",
@@ -30,6 +31,11 @@ __all__ = [
 ]
 
 REPOSITORY = Path(__file__).parents[1]
+PACKAGES = (
+    *("systemd-container", "debootstrap", "iproute2", "openssh-client", "nftables"),
+    *("e2fsprogs", "util-linux", "wget", "debian-archive-keyring"),
+)
+"""Debian's packages that the lab needs on this machine."""
 
 _T = TypeVar("_T")
 
@@ -129,9 +135,7 @@ def install() -> None:
     """
     if os.geteuid() != 0:
         raise LabError("the lab boots hosts, which only root can; run it with sudo")
-    packages = ["systemd-container", "debootstrap", "iproute2", "openssh-client", "nftables"]
-    packages += ["e2fsprogs", "util-linux", "wget", "debian-archive-keyring"]
-    call([str(REPOSITORY / "scripts" / "debian.sh"), *packages], timeout=300)
+    call([str(REPOSITORY / "scripts" / "debian.sh"), *PACKAGES], timeout=300)
 
 
 def wait_for(what: str, look: Callable[[], _T | None], seconds: float, pause: float = 0.1) -> _T:

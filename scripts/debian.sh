@@ -13,7 +13,8 @@ else
   echo "install them with: sudo apt-get install$missing" >&2
   exit 1
 fi
+echo "installing Debian packages:$missing"
 export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq
+$as_root apt-get update -qq -o DPkg::Lock::Timeout=300
 # shellcheck disable=SC2086  # one word for each package
-$as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+$as_root apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends $missing >/dev/null

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-FAULTS = "tests/integration/test_faults.py -k scheduler"
-BOXES = "tests/containers/test_faults.py -k boots"
-GUESTS = "tests/guests/test_docker.py -k nfs"
-IN_A_LAB = ("tests/vms", "tests/containers", "tests/podman", "tests/guests")
-PODS = "tests/podman/test_podman.py -k root"
-UP = "tests/vms/test_up.py -k 'drift or limit'"
+from tests.conftest import REPOSITORY
+
+FAULTS = "tests/integration/test_faults.py -k 'scheduler or drift'"
 
 
 def would(*words: str) -> list[str]:
@@ -29,35 +24,29 @@ def would(*words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "outside", "inside"),
+    ("words", "suites"),
     [
-        (
-            ["test"],
-            [" ".join(f"--ignore={folder}" for folder in IN_A_LAB)],
-            list(IN_A_LAB),
-        ),
-        (["test", f"TESTS={FAULTS}"], [FAULTS], []),
-        (["test", f"TESTS={UP}"], [], [UP]),
-        (["test", f"TESTS={BOXES}"], [], [BOXES]),
-        (["test", f"TESTS={PODS}"], [], [PODS]),
-        (["test", f"TESTS={GUESTS}"], [], [GUESTS]),
-        (["test-vms"], [], ["tests/vms"]),
-        (["test-podman"], [], ["tests/podman"]),
-        (["test-guests"], [], ["tests/guests"]),
-        (["test-containers"], [], ["tests/containers"]),
-        (["test-containers", f"TESTS={BOXES}"], [], [BOXES]),
-        (["test-vms", f"TESTS={UP}"], [], [UP]),
-        (["test-unit"], ["tests/unit"], []),
+        (["test"], "test"),
+        (["test", f"TESTS={FAULTS}"], f'test --only "{FAULTS}"'),
+        (["test-all"], "all"),
+        (["test-unit"], "unit"),
+        (["test-vms"], "vms"),
+        (["test-vms-door"], "vms-door"),
+        (["test-guests"], "guests"),
     ],
     ids=" ".join,
 )
-def test_which_tests_run_and_which_of_them_in_the_lab(
-    words: list[str], outside: list[str], inside: list[str]
-):
-    lines = "\n".join(would(*words)).replace("\\\n", "").splitlines()
-    pytests = [line.partition(" -m pytest ") for line in lines if " -m pytest " in line]
-    assert [tests for before, _, tests in pytests if " -m lab " not in before] == outside
-    assert [tests for before, _, tests in pytests if " -m lab " in before] == inside
+def test_which_suites_run(words: list[str], suites: str):
+    (line,) = [line for line in would(*words) if " -m tests.suites " in line]
+    assert line.partition(" -m tests.suites ")[2].rstrip() == suites
+
+
+@pytest.mark.parametrize("goal", ["demo", "test"])
+def test_what_takes_long_says_first_what_it_downloads_and_how_long_it_takes(goal: str):
+    first = would(goal)[0]
+    assert first.startswith("echo ")
+    assert "downloads about" in first
+    assert "minutes" in first
 
 
 def test_the_example_of_contributing_is_one_of_these():
