@@ -13,7 +13,7 @@ from tests.vms.operator import TOOL, Operator
 
 HISTORY = "/var/lib/dask-fleet/fleets/sst.history.jsonl"
 
-PAGE = (Path(__file__).parents[2] / "docs" / "vms.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "vms.md").read_text(encoding="utf-8")
 
 
 def blocks(kind: str) -> list[str]:

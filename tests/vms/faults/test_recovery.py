@@ -12,7 +12,7 @@ from lab import Lab
 from lab.host import Host
 
 from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, eventually
-from tests.vms.test_lease import LEASE
+from tests.vms.faults.test_lease import LEASE
 
 UNIT = "dask-fleet.sst.dask-workers-default.service"
 SCHEDULER = "dask-fleet.sst.dask-scheduler.service"
@@ -42,7 +42,7 @@ WantedBy=multi-user.target
 
 
 def test_readme_promises_these_times():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     table = readme.partition("| fault | seconds |")[2].partition("## Limits")[0]
     promised = dict(re.findall(r"^\| (.+?) \| (\d+)", table, re.MULTILINE))
     assert {fault: int(seconds) for fault, seconds in promised.items()} == WITHIN

@@ -1,0 +1,1 @@
+"""Whatever goes wrong: killed, away, full, unfit, held by others; what is said, and that it heals."""
