@@ -12,8 +12,8 @@ import pytest
 from lab import Host, Lab
 
 from tests.containers.conftest import CONTAINED, IMAGE, XCUBE
-from tests.vms.operator import Operator, eventually
 from tests.vms.fleet.test_demo import holds_what_it_says, run
+from tests.vms.operator import Operator, eventually
 from tests.vms.wheels import DATA
 
 WITH_XCUBE = CONTAINED.replace(IMAGE, XCUBE)

@@ -12,9 +12,9 @@ from tests.containers.conftest import CONTAINED
 from tests.integration.browser import Tab
 from tests.integration.door import ALIVE, ANN, basic
 from tests.integration.looking import console, goes_on
+from tests.vms.door.test_door_live import worker_page
 from tests.vms.gate import ACCOUNTS, Gate, until_all_run
 from tests.vms.operator import WORKERS, Operator, eventually
-from tests.vms.door.test_door_live import worker_page
 
 DOOR = "door: {tls: fleet, login: users}\n"
 ELSEWHERE = (

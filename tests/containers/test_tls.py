@@ -15,14 +15,14 @@ from lab import Lab
 from dask_fleet.tls.authority import Authority
 from tests.clients import begun
 from tests.containers.conftest import CONTAINED
-from tests.vms.operator import COMPUTE, RIGHT, Operator, all_run, eventually
-from tests.vms.secure import REFUSED, SCHEDULER, age, fingerprint, of_host, ports
 from tests.vms.door.test_tls import (
     deploy_as_they_are,
     test_dashboards_answer,
     test_every_port_speaks_tls_and_asks_for_a_certificate,
     test_status_and_doctor_tell_how_long_certificates_hold,
 )
+from tests.vms.operator import COMPUTE, RIGHT, Operator, all_run, eventually
+from tests.vms.secure import REFUSED, SCHEDULER, age, fingerprint, of_host, ports
 
 __all__ = [
     "test_dashboards_answer",

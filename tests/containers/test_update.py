@@ -9,7 +9,14 @@ from contextlib import contextmanager
 import pytest
 from lab import Host, Lab
 
-from tests.containers.client import SCHEDULER, Client, computing, identity, watching
+from tests.containers.client import (
+    SCHEDULER,
+    Client,
+    computing,
+    nothing_was_lost,
+    statuses,
+    watching,
+)
 from tests.containers.conftest import CONTAINED, IMAGE
 from tests.vms.operator import RIGHT, WORKERS, Operator, eventually
 
@@ -56,18 +63,6 @@ def image(host: Host, unit: str = UNIT) -> str:
 
 def containers(lab: Lab) -> list[str]:
     return [host.run(["docker", "ps", "-q", "--no-trunc"]).stdout for host in lab.workers]
-
-
-def statuses() -> dict[str, str]:
-    return {one["name"]: one["status"] for one in identity()["workers"].values()}
-
-
-def nothing_was_lost(client: Client) -> None:
-    found = client.end()
-    assert found["right"]
-    assert found["tasks"] > 24 * found["rounds"]
-    assert found["again"] == []
-    assert found["lost"] == []
 
 
 def test_the_plan_says_what_becomes_of_running_work(fleet: Operator):

@@ -1,1 +1,1 @@
-"""Whatever goes wrong: killed, away, full, unfit, held by others; what is said, and that it heals."""
+"""Whatever goes wrong, what is said of it, and that it heals."""

@@ -9,29 +9,16 @@ from pathlib import Path
 
 import pytest
 from lab import Lab
-from lab.host import Host
 
-from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, eventually
 from tests.vms.faults.test_lease import LEASE
-
-UNIT = "dask-fleet.sst.dask-workers-default.service"
-SCHEDULER = "dask-fleet.sst.dask-scheduler.service"
-
-WITHIN = {
-    "a worker host reboots": 30,
-    "the scheduler host reboots; all hosts reboot at once": 45,
-    "a host loses power and is switched on again": 45,
-    "scheduler, nannies or a worker are killed": 30,
-    "a worker's network is away for a minute": 60,
-    "a stranger that took a port at boot gives it back": 20,
-}
-"""Seconds after the fault within which README promises that all workers are registered again."""
+from tests.vms.operator import FLEET, WORKERS, Operator, eventually
+from tests.vms.recovery import WITHIN, WORKERS_UNIT, all_back, main_pid
 
 TWO_THREADS = FLEET.replace("nthreads: 1", "nthreads: 2")
 
 STRANGER = f"""\
 [Unit]
-Before={UNIT}
+Before={WORKERS_UNIT}
 [Service]
 ExecStart=/usr/bin/python3 -m http.server --bind 0.0.0.0 9020
 ExecStartPost=/bin/sh -c 'until ss -Hltn "sport = :9020" | grep -q .; do sleep 0.05; done'
@@ -46,30 +33,6 @@ def test_readme_promises_these_times():
     table = readme.partition("| fault | seconds |")[2].partition("## Limits")[0]
     promised = dict(re.findall(r"^\| (.+?) \| (\d+)", table, re.MULTILINE))
     assert {fault: int(seconds) for fault, seconds in promised.items()} == WITHIN
-
-
-def main_pid(host: Host, unit: str) -> str:
-    return host.run(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout.strip()
-
-
-def all_back(fleet: Operator, fault: str, since: float) -> None:
-    """All is registered again without a hand, as soon after the fault as promised, and computes.
-
-    ``since`` is when it began, by the monotonic clock: that of the command to reboot, of the
-    switch, of the kill, or of the return of what was away.
-    """
-    fleet.until_all_run(since + WITHIN[fault] - time.monotonic())
-    took = time.monotonic() - since
-    print(f"{fault}: all is back after {took:.1f} s")
-    assert took <= WITHIN[fault]
-    assert fleet.compute() == RIGHT
-    assert fleet.plan()["empty"]
-
-
-def test_reboot_of_a_worker_host(lab: Lab, fleet: Operator):
-    since = time.monotonic()
-    lab.workers[1].reboot()
-    all_back(fleet, "a worker host reboots", since)
 
 
 def test_reboot_of_the_scheduler_host(lab: Lab, fleet: Operator):
@@ -100,34 +63,6 @@ def test_power_cut_is_a_row_that_says_so_and_does_not_hold_up_the_others(
         since = time.monotonic()
         host.power_on()
     all_back(fleet, "a host loses power and is switched on again", since)
-
-
-def test_scheduler_killed(lab: Lab, fleet: Operator):
-    host = lab.scheduler
-    before = main_pid(host, SCHEDULER)
-    since = time.monotonic()
-    host.run(["kill", "-KILL", before])
-    all_back(fleet, "scheduler, nannies or a worker are killed", since)
-    assert main_pid(host, SCHEDULER) != before
-
-
-def test_nannies_killed_and_a_worker_killed(lab: Lab, fleet: Operator):
-    fault = "scheduler, nannies or a worker are killed"
-    one, two = lab.workers[:2]
-    before = fleet.rows()
-    since = time.monotonic()
-    one.run(["kill", "-KILL", main_pid(one, UNIT)])
-    two.run(["kill", "-KILL", str(before["dask-worker-0002"]["pid"])])
-
-    def renewed() -> bool:
-        rows = fleet.rows()
-        return all(
-            rows[name]["state"] == "running" and rows[name]["pid"] != before[name]["pid"]
-            for name in ("dask-worker-0001", "dask-worker-0002")
-        )
-
-    eventually("both are back", renewed, WITHIN[fault])
-    all_back(fleet, fault, since)
 
 
 def test_network_of_a_worker_away_for_a_minute(lab: Lab, fleet: Operator):

@@ -14,30 +14,6 @@ def unit(name: str) -> str:
     return f"dask-fleet.sst.{name}.service"
 
 
-def test_from_bare_hosts_to_all_workers_and_a_second_up_is_empty(lab: Lab, operator: Operator):
-    operator.write()
-    operator.call("down", "--yes", status=None)
-    plan = operator.plan()
-    assert {change["host"] for change in plan["changes"]} == {host.name for host in lab.hosts}
-    said = operator.call("up", "--yes").stdout
-    assert "4 workers registered" in said
-    rows = operator.rows()
-    assert all_run(rows)
-    ports = {name: tuple(row["ports"].values()) for name, row in rows.items()}
-    assert ports == {
-        "dask-scheduler": (8786, 8787),
-        **{
-            name: (9010 + n, 9011 + n, 9012 + n)
-            for name, n in zip(WORKERS, (0, 10, 20, 30), strict=True)
-        },
-    }
-    assert {rows[name]["host"] for name in WORKERS} == set(WORKERS)
-    assert operator.compute() == RIGHT
-    assert "nothing to do; 4 workers registered" in operator.call("up", "--yes").stdout
-    assert operator.plan()["empty"]
-    operator.call("plan", status=0)
-
-
 def test_units_run_as_an_unprivileged_user_at_boot_and_forever(lab: Lab, fleet: Operator):
     host = lab.workers[0]
     name = unit("dask-workers-default")
@@ -184,19 +160,3 @@ def test_exec_on_no_host_names_the_hosts_that_there_are(fleet: Operator):
 def test_ssh_logs_in_as_the_fleet_does(fleet: Operator):
     done = fleet.call("ssh", "dask-worker-0003", "--", "hostname")
     assert done.stdout.strip() == "dask-worker-0003"
-
-
-def test_down_leaves_nothing_but_environment_and_history(lab: Lab, operator: Operator):
-    operator.write()
-    operator.call("up", "--yes")
-    operator.call("down", "--yes")
-    for host in lab.hosts:
-        assert host.run("ls /etc/systemd/system").stdout.find("dask-fleet") == -1
-        left = host.run("ls /var/lib/dask-fleet/fleets").stdout.split()
-        assert left == (["sst.history.jsonl"] if host is lab.scheduler else [])
-        listeners = host.run(["ss", "-Hltn"]).stdout
-        assert not any(f":{port}" in listeners for port in (8786, 8787, 9010, 9022))
-    assert "nothing to do" in operator.call("down", "--yes").stdout
-    last = json.loads(operator.call("history", "--json").stdout)[-1]
-    assert (last["what"], last["result"]) == ("down", "done")
-    assert set(last["hosts"]) == {host.name for host in lab.hosts}
