@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import HostSpec, Lab
 
-from tests.vms.gate import Gate, gated
+from tests.vms.gate import Gate, open_gate
 from tests.vms.operator import Operator
+from tests.vms.reset import bring_down, bring_up
 from tests.vms.secure import TLS, copied
 
 if TYPE_CHECKING:
@@ -102,34 +103,46 @@ def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
 @pytest.fixture
 def fleet(operator: Operator) -> Operator:
     """A fleet that is up as declared."""
-    operator.write()
-    operator.call("up", "--yes")
+    bring_up(operator)
+    return operator
+
+
+@pytest.fixture
+def bare(operator: Operator) -> Operator:
+    """A fleet that is declared and of which nothing is there but the environment."""
+    bring_down(operator)
+    return operator
+
+
+@pytest.fixture
+def secure(lab: Lab, operator: Operator) -> Operator:
+    """The fleet of the lab with TLS, and with a client's bundle."""
+    bring_up(operator, TLS)
+    operator.call("client-config", "bundle")
+    copied(lab.scheduler, operator.folder / "bundle")
     return operator
 
 
 @pytest.fixture(scope="module")
-def secure(lab: Lab, operator: Operator) -> Iterator[Operator]:
-    """The fleet of the lab, from bare hosts, with TLS, and with a client's bundle."""
-    operator.write()
-    operator.call("down", "--yes", status=None)
-    operator.write(TLS)
-    operator.call("up", "--yes")
-    operator.call("client-config", "bundle")
-    copied(lab.scheduler, operator.folder / "bundle")
-    yield operator
-    operator.call("down", "--yes", status=None)
-    operator.write()
+def opened(operator: Operator) -> Gate:
+    """The fleet behind a door with https and login, for what a module keeps open at it.
+
+    Of the module: logging in too often is refused, and browsers are slow to start.
+    """
+    one = Gate(operator)
+    open_gate(one)
+    return one
+
+
+@pytest.fixture
+def gate(opened: Gate) -> Gate:
+    """The fleet of the lab behind a door with https and login, with ann among its users."""
+    open_gate(opened)
+    return opened
 
 
 @pytest.fixture(scope="module")
-def gate(operator: Operator) -> Iterator[Gate]:
-    """The fleet of the lab behind a door with https and login."""
-    with gated(operator) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def new_tab(gate: Gate) -> Iterator[Callable[[], Tab]]:
+def new_tab(opened: Gate) -> Iterator[Callable[[], Tab]]:
     """What opens a tab of a browser that takes the door's certificate."""
-    with gate.browsing() as new_tab:
+    with opened.browsing() as new_tab:
         yield new_tab

@@ -64,10 +64,8 @@ def clients_are_served(lab: Lab, operator: Operator) -> None:
 
 
 def test_a_first_plan_says_that_an_authority_is_made_and_makes_none(
-    lab: Lab, operator: Operator, tmp_path: Path
+    lab: Lab, bare: Operator, tmp_path: Path
 ):
-    operator.write()
-    operator.call("down", "--yes", status=None)
     one = person(lab, tmp_path)
     one.home.know(lab.hosts)
     one.write(TLS)

@@ -18,6 +18,7 @@ from lab import Host, Lab
 from dask_fleet.tls.authority import authority_directory
 from tests.vms.acme import DIRECTORY, AcmeServer, acme_server, trusted
 from tests.vms.operator import FLEET, Operator, eventually
+from tests.vms.reset import bring_down, bring_up
 
 NAME = "dask.example.org"
 ACME = f"tls: {{acme: {{email: ops@example.org, server: '{DIRECTORY}'}}}}"
@@ -101,25 +102,41 @@ def plain(host: Host, path: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def acme(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AcmeServer]:
+def acme(
+    lab: Lab, operator: Operator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AcmeServer]:
     folder = tmp_path_factory.mktemp("acme") / "server"
     with acme_server(folder, lab.scheduler) as one, trusted(lab.scheduler, one):
         yield one
+        # Before certbot's certificate goes: nginx refuses a site without one.
+        bring_down(operator, DECLARED)
 
 
-@pytest.fixture(scope="module")
-def behind(lab: Lab, operator: Operator, acme: AcmeServer) -> Iterator[Operator]:
-    """A fleet with a door that is to have a certificate by ACME; certbot has not run yet."""
-    operator.write(DECLARED)
-    said = operator.call("up", "--yes").stdout
-    assert "certbot    `dask fleet door` prints what to run once on dask-scheduler" in said
-    yield operator
-    operator.call("down", "--yes", status=None)
-    lab.scheduler.run("systemctl disable --now nginx")
-    operator.write()
+@pytest.fixture
+def behind(operator: Operator, acme: AcmeServer) -> Operator:
+    """A fleet with a door that has a certificate by ACME, if certbot has run yet."""
+    bring_up(operator, DECLARED)
+    return operator
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def unfetched(lab: Lab, behind: Operator) -> Operator:
+    """The same before certbot has run."""
+    lab.scheduler.run("cd /etc/letsencrypt && rm -rf archive live renewal")
+    bring_up(behind, DECLARED)
+    return behind
+
+
+@pytest.fixture
+def fetched(lab: Lab, behind: Operator, public: Visitor) -> Operator:
+    """The same after certbot has run."""
+    if not public.trusts:
+        lab.scheduler.run(command(behind), timeout=120)
+        eventually("the door shows what certbot has fetched", lambda: public.trusts, 60)
+    return behind
+
+
+@pytest.fixture
 def known(lab: Lab, behind: Operator) -> Visitor:
     """Somebody who trusts the fleet's own authority."""
     folder = authority_directory(behind.folder / "data" / "dask-fleet", "sst")
@@ -147,32 +164,33 @@ def door_findings(behind: Operator) -> str:
     return "\n".join(line for line in lines if "the door's certificate" in line)
 
 
-def test_before_the_first_certificate_it_works_and_says_what_is_missing(
-    lab: Lab, behind: Operator, known: Visitor, public: Visitor
+def test_before_the_first_certificate_it_works_and_certbot_fetches_it_as_is_printed(
+    lab: Lab, unfetched: Operator, known: Visitor, public: Visitor
 ):
     assert known.trusts
     assert not public.trusts
     assert plain(lab.scheduler, "/status") == (301, f"https://{NAME}/status")
     assert plain(lab.scheduler, "/.well-known/acme-challenge/unknown")[0] == 404
     missing = "its certificate is the fleet's own until certbot has fetched one there"
-    assert missing in behind.call("status").stdout
-    assert "it is the fleet's own until certbot has fetched one" in door_findings(behind)
-    assert behind.plan()["empty"]
-
-
-def test_certbot_fetches_it_with_the_command_that_is_printed(
-    lab: Lab, behind: Operator, known: Visitor, public: Visitor
-):
-    lab.scheduler.run(command(behind), timeout=120)
+    assert missing in unfetched.call("status").stdout
+    assert "it is the fleet's own until certbot has fetched one" in door_findings(unfetched)
+    assert unfetched.plan()["empty"]
+    lab.scheduler.run(command(unfetched), timeout=120)
     eventually("the door shows what certbot has fetched", lambda: public.trusts, 60)
     assert not known.trusts
     assert re.search(
-        r"its certificate expires on \S+, in (19|20) days", behind.call("status").stdout
+        r"its certificate expires on \S+, in (19|20) days", unfetched.call("status").stdout
     )
     # Nobody is alarmed because an ACME server gives certificates of few days.
-    assert door_findings(behind) == ""
-    assert behind.plan()["empty"]
-    assert "nothing to do" in behind.call("up", "--yes").stdout
+    assert door_findings(unfetched) == ""
+    assert unfetched.plan()["empty"]
+    assert "nothing to do" in unfetched.call("up", "--yes").stdout
+
+
+def test_an_up_says_what_is_to_be_run_once(bare: Operator, acme: AcmeServer):
+    bare.write(DECLARED)
+    said = bare.call("up", "--yes").stdout
+    assert "certbot    `dask fleet door` prints what to run once on dask-scheduler" in said
 
 
 @pytest.mark.parametrize(
@@ -183,48 +201,47 @@ def test_certbot_fetches_it_with_the_command_that_is_printed(
     ],
 )
 def test_renewal_is_taken_over_and_drops_no_open_page(
-    lab: Lab, behind: Operator, public: Visitor, renews: str
+    lab: Lab, fetched: Operator, public: Visitor, renews: str
 ):
-    eventually("the door shows what certbot has fetched", lambda: public.trusts, 60)
     before = public.serial
     with contextlib.closing(public.open_page()) as page:
         lab.scheduler.run(renews, timeout=180)
         eventually("the door shows the new one", lambda: public.serial != before, 60)
         assert goes_on(page)
-    assert behind.plan()["empty"]
+    assert fetched.plan()["empty"]
 
 
-def test_it_is_there_again_after_the_fleet_was_down(lab: Lab, behind: Operator, public: Visitor):
+def test_it_is_there_again_after_the_fleet_was_down(lab: Lab, fetched: Operator, public: Visitor):
     before = public.serial
-    behind.call("down", "--yes")
-    behind.call("up", "--yes")
+    fetched.call("down", "--yes")
+    fetched.call("up", "--yes")
     eventually("the door shows it again", lambda: public.trusts, 60)
     assert public.serial == before
 
 
 def test_one_that_was_deleted_is_seen_before_nginx_misses_it(
-    lab: Lab, behind: Operator, known: Visitor, public: Visitor
+    lab: Lab, fetched: Operator, known: Visitor, public: Visitor
 ):
     lab.scheduler.run(["certbot", "delete", "--non-interactive", "--cert-name", NAME])
-    (change,) = behind.plan()["changes"]
+    (change,) = fetched.plan()["changes"]
     assert change["reason"] == "the certificate that certbot kept is gone"
-    behind.call("up", "--yes")
+    fetched.call("up", "--yes")
     eventually("the fleet's own stands in", lambda: known.trusts, 60)
     lab.scheduler.run("nginx -t -q && systemctl restart nginx")
     assert known.trusts
     # And certbot brings another.
-    lab.scheduler.run(command(behind), timeout=120)
+    lab.scheduler.run(command(fetched), timeout=120)
     eventually("the door shows what certbot has fetched", lambda: public.trusts, 60)
 
 
 def test_a_door_that_goes_over_to_the_fleets_own_leaves_certbots(
-    lab: Lab, behind: Operator, known: Visitor
+    lab: Lab, fetched: Operator, known: Visitor
 ):
-    behind.write(DECLARED.replace(ACME, "tls: fleet"))
-    behind.call("up", "--yes")
+    fetched.write(DECLARED.replace(ACME, "tls: fleet"))
+    fetched.call("up", "--yes")
     eventually("the door shows the fleet's own", lambda: known.trusts, 60)
-    assert behind.plan()["empty"]
+    assert fetched.plan()["empty"]
     assert lab.scheduler.run(f"ls /etc/letsencrypt/live/{NAME}/fullchain.pem").stdout
-    behind.write(DECLARED)
-    behind.call("up", "--yes")
+    fetched.write(DECLARED)
+    fetched.call("up", "--yes")
     assert not known.trusts

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.browser import SCREENSHOTS, Tab
+from tests.integration.browser import Tab
 from tests.integration.door import ALIVE
 from tests.integration.looking import anybody_can_use, console, leading_somewhere
 from tests.vms.gate import ACCOUNTS, SCHEDULER_UNIT, Gate, until_all_run
@@ -65,13 +65,6 @@ def test_the_door_is_drawn_and_named(gate: Gate, tab: Tab):
 def test_every_link_of_it_leads_somewhere(gate: Gate, tab: Tab):
     found = leading_somewhere(console(tab, gate.url), gate.status_of)
     assert {f"../w/{name}/status" for name in WORKERS} <= found
-
-
-@pytest.mark.parametrize(("width", "colours"), WAYS)
-def test_anybody_can_use_it(width: int, colours: str, gate: Gate, tab: Tab):
-    page = console(tab, gate.url, width=width, colours=colours)
-    page.screenshot(path=SCREENSHOTS / f"vms-console-{width}-{colours}.png", full_page=True)
-    anybody_can_use(page)
 
 
 # -- what the door shows by itself ---------------------------------------------------------------

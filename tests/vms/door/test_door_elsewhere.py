@@ -5,17 +5,23 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.looking import console
-from tests.vms.gate import GATED_ELSEWHERE, PROCESSES, SCHEDULER_UNIT, Gate, until_all_run
+from tests.vms.gate import (
+    GATED_ELSEWHERE,
+    PROCESSES,
+    SCHEDULER_UNIT,
+    Gate,
+    open_gate,
+    until_all_run,
+)
+from tests.vms.operator import Operator
 
 
-def test_from_another_host_it_says_since_when_the_browser_has_seen_it(gate: Gate):
-    gate.operator.write(GATED_ELSEWHERE)
-    gate.operator.call("up", "--yes")
-    elsewhere = Gate(gate.operator, "https://10.77.0.15")
-    elsewhere.add_ann()
+def test_from_another_host_it_says_since_when_the_browser_has_seen_it(operator: Operator):
+    elsewhere = Gate(operator, "https://10.77.0.15")
+    open_gate(elsewhere, GATED_ELSEWHERE)
     with pytest.raises(OSError, match="refused"):
-        gate.ask()
-    host, names = gate.lab.scheduler, PROCESSES[:-1]
+        Gate(operator).ask()
+    host, names = operator.lab.scheduler, PROCESSES[:-1]
     with elsewhere.browsing() as new_tab:
         tab = new_tab()
         until_all_run(console(tab, elsewhere.url), names)

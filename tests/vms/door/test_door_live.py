@@ -40,8 +40,8 @@ CDN = "cdnjs.cloudflare.com"
 
 
 @pytest.fixture(scope="module")
-def computation(gate: Gate) -> Iterator[Computation]:
-    with gate.computing() as one:
+def computation(opened: Gate) -> Iterator[Computation]:
+    with opened.computing() as one:
         yield one
 
 
@@ -130,7 +130,7 @@ def test_the_scheduler_draws_what_is_computed(gate: Gate, computation: Computati
     assert (cookie["name"], cookie["secure"], cookie["httpOnly"]) == ("dask_fleet_sst", True, True)
 
 
-@pytest.mark.parametrize("name", WORKERS)
+@pytest.mark.parametrize("name", [WORKERS[0], WORKERS[-1]])
 def test_a_link_of_dask_and_the_name_lead_to_the_live_page_of_a_worker(
     name: str, gate: Gate, computation: Computation, tab: Tab
 ):
@@ -152,7 +152,7 @@ def test_a_link_of_dask_and_the_name_lead_to_the_live_page_of_a_worker(
     peers_move(tab, keep=f"vms-{name.removeprefix('dask-')}.png")
 
 
-@pytest.mark.parametrize("name", ["", *WORKERS])
+@pytest.mark.parametrize("name", ["", WORKERS[-1]])
 def test_every_link_of_the_info_pages_leads_to_a_page(name: str, gate: Gate, tab: Tab):
     path = f"worker/{quote(ADDRESSES[name], safe='')}" if name else "main/workers"
     tab.open(f"{gate.url}/info/{path}.html")
@@ -187,23 +187,20 @@ def test_ten_reloads_of_the_door_close_no_websocket(
         all_go_on()
 
 
-def test_others_go_on_while_workers_are_restarted(
+def test_others_go_on_while_a_worker_is_restarted(
     gate: Gate, computation: Computation, new_tab: Callable[[], Tab]
 ):
     computation.work()
-    restarted = WORKERS[1:3]
-    tabs = {name: new_tab() for name in restarted}
+    name, tab = WORKERS[1], new_tab()
     with watched(gate, new_tab, WORKERS[0], WORKERS[3]) as all_go_on:
-        for name, tab in tabs.items():
-            restarting = gate.operator.begin("restart", "--yes", name)
-            until_away(gate, name, tab)
-            tab.look(f"vms-{name.removeprefix('dask-')}-away.png")
-            until_back(name, tab)
-            out, err = restarting.communicate(timeout=120)
-            assert restarting.returncode == 0, out + err
+        restarting = gate.operator.begin("restart", "--yes", name)
+        until_away(gate, name, tab)
+        tab.look("vms-worker-away.png")
+        until_back(name, tab)
+        out, err = restarting.communicate(timeout=120)
+        assert restarting.returncode == 0, out + err
         all_go_on()
-    for tab in tabs.values():
-        tab.page.close()
+    tab.page.close()
 
 
 def test_others_go_on_while_a_worker_is_frozen(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from urllib.request import urlopen
 
@@ -15,6 +17,7 @@ from dask_fleet.tls.authority import Authority
 from dask_fleet.tls.certificates import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 from tests.clients import begun
 from tests.vms.operator import COMPUTE, RIGHT, WORKERS, Operator, all_run, eventually
+from tests.vms.recovery import WORKERS_UNIT
 from tests.vms.secure import (
     DEPLOYED,
     DIALS,
@@ -188,3 +191,64 @@ def test_reboot_of_a_host(lab: Lab, secure: Operator):
     secure.until_all_run(60)
     assert client(lab.scheduler, secure.folder / "bundle", COMPUTE) == RIGHT
     assert secure.plan()["empty"]
+
+
+# -- what is shown of it -----------------------------------------------------------------
+
+
+@pytest.fixture
+def wrong(lab: Lab, secure: Operator) -> Operator:
+    """A fleet with TLS, one of whose workers has another dashboard port than declared."""
+    host = lab.workers[3]
+    unit = "/var/lib/dask-fleet/fleets/sst/etc/units/dask-workers-default.json"
+    host.run(f"sed -i s/9042/9045/ {unit}; systemctl restart {WORKERS_UNIT}")
+
+    def is_wrong() -> bool:
+        return secure.states()[host.name] == "wrong"
+
+    eventually("it is registered with another port", is_wrong, 60)
+    return secure
+
+
+def test_watch_shows_faults_and_certificates_and_prints_lines_for_programs(
+    lab: Lab, wrong: Operator
+):
+    fault = "dashboard port is 9045, declared is 9042"
+    watch = wrong.begin("status", "--watch")
+    try:
+        assert watch.stdout is not None
+        twice = [[*_until("certificates: ", watch.stdout)] for _ in range(2)]
+    finally:
+        watch.send_signal(signal.SIGINT)
+        _, err = watch.communicate(timeout=30)
+    assert err == ""
+    for lines in twice:
+        assert lines[0].startswith("process ")
+        assert lines[-2:-1] == [f"{WORKERS[3]}: {fault}\n"]
+        assert lines[-1].startswith("certificates: hold until ")
+    once = wrong.call("status").stdout.splitlines(keepends=True)
+    assert once[-2:] == twice[0][-2:]
+
+    watch = wrong.begin("status", "--watch", "--json")
+    try:
+        assert watch.stdout is not None
+        documents = [json.loads(watch.stdout.readline()) for _ in range(2)]
+    finally:
+        watch.send_signal(signal.SIGINT)
+        watch.communicate(timeout=30)
+    for document in documents:
+        (row,) = [one for one in document["processes"] if one["state"] != "running"]
+        assert (row["name"], row["state"], row["fault"]) == (WORKERS[3], "wrong", fault)
+        assert [one["host"] for one in document["certificates"]] == [one.name for one in lab.hosts]
+        assert all(one["days_left"] > 0 for one in document["certificates"])
+    first, second = (one["processes"][0]["uptime"] for one in documents)
+    assert first < second
+
+
+def _until(start: str, lines: Iterator[str]) -> Iterator[str]:
+    """Yield lines up to the first that begins so, and that one."""
+    for line in lines:
+        yield line
+        if line.startswith(start):
+            return
+    raise AssertionError(f"no line begins with {start!r}")

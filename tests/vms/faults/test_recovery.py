@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
 from lab import Lab
 
 from tests.vms.faults.test_lease import LEASE
@@ -47,21 +46,47 @@ def test_reboot_of_all_hosts_at_once(lab: Lab, fleet: Operator):
     all_back(fleet, "the scheduler host reboots; all hosts reboot at once", since)
 
 
-@pytest.mark.parametrize("name", ["dask-scheduler", "dask-worker-0004"])
-def test_power_cut_is_a_row_that_says_so_and_does_not_hold_up_the_others(
-    lab: Lab, fleet: Operator, name: str
-):
-    host = lab[name]
+def test_commands_while_the_host_of_the_scheduler_has_no_power(lab: Lab, fleet: Operator):
+    host = lab.scheduler
     host.power_cut()
     try:
         states = fleet.states()
-        assert states.pop(name) == "unreachable"
+        assert states.pop(host.name) == "unreachable"
         # Without a scheduler nobody can say of workers that they are registered.
-        others = {"starting"} if host is lab.scheduler else {"running"}
-        assert set(states.values()) == others
+        assert set(states.values()) == {"starting"}
     finally:
         since = time.monotonic()
         host.power_on()
+    all_back(fleet, "a host loses power and is switched on again", since)
+
+
+def test_commands_while_a_host_has_no_power_name_it_and_show_the_others(lab: Lab, fleet: Operator):
+    host = lab.workers[3]
+    away = f"error: {host.name}: 10.77.0.15 port 22 did not answer"
+    run = 'echo "here is $(hostname)"; [ "$(hostname)" != dask-worker-0002 ] || exit 5'
+    host.power_cut()
+    try:
+        states = fleet.states()
+        logs = fleet.call("logs", "-n", "20", status=4)
+        done = fleet.call("exec", "--", "sh", "-c", run, status=4)
+    finally:
+        since = time.monotonic()
+        host.power_on()
+    assert states.pop(host.name) == "unreachable"
+    assert set(states.values()) == {"running"}
+    others = ("dask-scheduler", *WORKERS[:3])
+    labels = {line.split(" | ")[0] for line in logs.stdout.splitlines()}
+    assert labels >= set(others)
+    assert host.name not in labels
+    assert away in logs.stderr
+    said = dict(line.split(" | ", 1) for line in done.stdout.splitlines())
+    assert {name.strip(): words for name, words in said.items()} == {
+        name: f"here is {name}" for name in others
+    }
+    errors = done.stderr.splitlines()
+    assert "dask-scheduler, dask-worker-0001, dask-worker-0003: ended with status 0" in errors
+    assert "dask-worker-0002: ended with status 5" in errors
+    assert away in done.stderr
     all_back(fleet, "a host loses power and is switched on again", since)
 
 
@@ -132,6 +157,3 @@ def test_two_operators_at_once(lab: Lab, fleet: Operator):
     since = r" with `dask fleet up` since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.search(holder + since, second.stderr)
     assert "--break-lease" in second.stderr
-    fleet.write()
-    fleet.call("up", "--yes")
-    assert fleet.plan()["empty"]

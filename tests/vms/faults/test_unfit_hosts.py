@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from lab import Lab
 
 from tests.vms.operator import FLEET, RIGHT, Operator
@@ -16,60 +18,39 @@ def untouched(lab: Lab) -> dict[str, str]:
     return {host.name: host.run(listing, check=False).stdout for host in lab.hosts}
 
 
-def test_a_python_that_does_not_fit_is_refused_before_anything_is_changed(
-    lab: Lab, operator: Operator
-):
-    operator.write()
-    operator.call("down", "--yes", status=None)
+def test_a_python_that_does_not_fit_is_refused_before_anything_is_changed(lab: Lab, bare: Operator):
     before = untouched(lab)
-    operator.write(FLEET + 'environment: {packages: [distributed], python: "3.13"}\n')
-    done = operator.call("up", "--yes", status=None)
+    bare.write(FLEET + 'environment: {packages: [distributed], python: "3.13"}\n')
+    done = bare.call("up", "--yes", status=None)
     assert done.returncode not in (0, 2)
     for host in lab.hosts:
         assert f"{host.name}: there is no Python 3.13; it has: /usr/bin/python3.11" in done.stderr
     assert "install Python 3.13 there" in done.stderr
+    found = json.loads(bare.call("doctor", "--json", status=11).stdout)["findings"]
+    assert {(one["check"], one["place"]) for one in found} == {
+        ("versions", host.name) for host in lab.hosts
+    }
+    assert all("there is no Python 3.13; it has: " in one["fault"] for one in found)
     assert untouched(lab) == before
 
 
-def test_workers_that_may_use_more_than_there_is_are_refused(lab: Lab, operator: Operator):
-    operator.write()
-    operator.call("down", "--yes", status=None)
+def test_workers_that_may_use_more_than_there_is_are_refused(lab: Lab, bare: Operator):
     before = untouched(lab)
-    operator.write(FLEET.replace("    memory: 4 GiB\n", "").replace("1 GiB", "900 GiB"))
-    done = operator.call("up", "--yes", status=None)
+    bare.write(FLEET.replace("    memory: 4 GiB\n", "").replace("1 GiB", "900 GiB"))
+    done = bare.call("up", "--yes", status=None)
     assert done.returncode not in (0, 2)
     assert "dask-worker-0003: its 1 workers may use 900.0 GiB" in done.stderr
     assert "lower `memory_limit`" in done.stderr
     assert untouched(lab) == before
 
 
-def test_processes_listen_on_the_declared_interface_and_on_no_other(lab: Lab, operator: Operator):
-    operator.write(
-        FLEET.replace("    memory: 4 GiB\n", "    memory: 4 GiB\n    interface: host0\n")
-    )
-    operator.call("up", "--yes")
-    assert operator.plan()["empty"]
-    for number, host in enumerate(lab.workers):
-        listening = host.run(["ss", "-Hltn"]).stdout
-        for port in (9010, 9011, 9012):
-            assert f"10.77.0.{12 + number}:{port + 10 * number} " in listening
-    assert operator.compute() == RIGHT
-    operator.write(FLEET.replace("    memory: 4 GiB\n", "    memory: 4 GiB\n    interface: ens9\n"))
-    done = operator.call("up", "--yes", status=None)
-    assert done.returncode not in (0, 2)
-    assert "dask-worker-0002: interface ens9 has no address" in done.stderr
-    assert "host0 (10.77.0.13" in done.stderr
-
-
-def test_a_disk_that_fills_while_the_environment_comes(lab: Lab, operator: Operator):
-    operator.write()
-    operator.call("up", "--yes")
+def test_a_disk_that_fills_while_the_environment_comes(lab: Lab, fleet: Operator):
     host = lab.workers[1]
     host.run(["systemctl", "stop", UNIT])
     host.small_disk(ENVIRONMENTS, 2800)
     try:
         # Room for the check before, and then somebody else takes it.
-        process = operator.begin("up", "--yes")
+        process = fleet.begin("up", "--yes")
         arrived = host.run(
             f"for i in $(seq 600); do if [ -n \"$(find {ENVIRONMENTS} -name '*.whl' | head -1)\" ];"
             " then echo yes; exit; fi; sleep 0.1; done",
@@ -81,18 +62,18 @@ def test_a_disk_that_fills_while_the_environment_comes(lab: Lab, operator: Opera
         assert process.returncode not in (0, 2), out
         assert "dask-worker-0002" in err
         assert "are free of about" in err
-        rows = operator.rows()
+        rows = fleet.rows()
         assert rows["dask-worker-0002"]["state"] != "running"
         assert [rows[f"dask-worker-000{n}"]["state"] for n in (1, 3, 4)] == ["running"] * 3
         host.free_disk(ENVIRONMENTS)
         # It travels again, to the same disk, and its worker runs from what has come.
-        said = operator.call("up", "--yes", timeout=300).stdout
+        said = fleet.call("up", "--yes", timeout=300).stdout
         assert "sending" in said
         assert "4 workers registered" in said
-        assert operator.plan()["empty"]
-        assert operator.compute() == RIGHT
+        assert fleet.plan()["empty"]
+        assert fleet.compute() == RIGHT
     finally:
         host.remove_disk(ENVIRONMENTS)
     host.run(["systemctl", "restart", UNIT])
-    operator.until_all_run(60)
-    assert operator.compute() == RIGHT
+    fleet.until_all_run(60)
+    assert fleet.compute() == RIGHT

@@ -13,8 +13,9 @@ import pytest
 from lab import Host, Lab
 from lab.machine import wait_for
 
-from tests.vms.operator import FLEET, WORKERS, Operator, all_run
+from tests.vms.operator import FLEET, RIGHT, WORKERS, Operator, all_run
 from tests.vms.person import Person, person
+from tests.vms.reset import bring_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,10 +60,9 @@ STRANGER = 9999
 
 
 @pytest.fixture
-def me(lab: Lab, operator: Operator, tmp_path: Path) -> Iterator[Person]:
-    """Somebody whose configuration names no host; what was up is down, and is so afterwards."""
-    operator.write()
-    operator.call("down", "--yes")
+def me(bare: Operator, tmp_path: Path) -> Iterator[Person]:
+    """Somebody whose configuration names no host; nothing is up, nor is it afterwards."""
+    lab = bare.lab
     one = person(lab, tmp_path)
     one.home.know(lab.hosts)
     one.configure("Host *", "  User operator", f"  IdentityFile {one.home.key}")
@@ -70,8 +70,7 @@ def me(lab: Lab, operator: Operator, tmp_path: Path) -> Iterator[Person]:
         yield one
     finally:
         one.home.know(lab.hosts)
-        one.write(ANYWHERE)
-        one.call("down", "--yes")
+        bring_down(one, ANYWHERE)
 
 
 def compute(address: str) -> dict[str, str]:
@@ -130,7 +129,6 @@ def test_a_fleet_over_ipv6(lab: Lab, me: Person):
     assert me.call("ssh", "dask-worker-0003", "--", "hostname").stdout == "dask-worker-0003\n"
     lines = me.call("logs", "-n", "50").stdout.splitlines()
     assert {line.split(" | ")[0] for line in lines} >= {"dask-scheduler", *WORKERS}
-    assert not json.loads(me.call("doctor", "--json").stdout)["findings"]
 
 
 def test_hosts_behind_a_jump_host_over_ipv6(lab: Lab, me: Person):
@@ -146,7 +144,6 @@ def test_hosts_behind_a_jump_host_over_ipv6(lab: Lab, me: Person):
         me.call("up", "--yes")
         assert all_run(me.rows())
         assert me.call("ssh", "dask-worker-0002", "--", "hostname").stdout == "dask-worker-0002\n"
-        me.call("down", "--yes")
     finally:
         for host in lab.workers:
             host.show_to_operator()
@@ -162,6 +159,21 @@ def test_processes_listen_on_all_addresses_and_are_dialled_at_one(lab: Lab, me: 
         name: f"tcp://10.77.0.{12 + n}:{9010 + 10 * n}" for n, name in enumerate(WORKERS)
     }
     assert not json.loads(me.call("doctor", "--json").stdout)["findings"]
+
+
+def test_processes_listen_on_the_declared_interface_and_on_no_other(lab: Lab, me: Person):
+    me.write(FLEET.replace("    memory: 4 GiB\n", "    memory: 4 GiB\n    interface: host0\n"))
+    me.call("up", "--yes")
+    assert me.plan()["empty"]
+    for number, host in enumerate(lab.workers):
+        ports = {9010 + 10 * number, 9011 + 10 * number, 9012 + 10 * number}
+        assert {f"10.77.0.{12 + number}:{port}" for port in ports} <= listening(host)
+    assert me.compute() == RIGHT
+    me.write(FLEET.replace("    memory: 4 GiB\n", "    memory: 4 GiB\n    interface: ens9\n"))
+    done = me.call("up", "--yes", status=None)
+    assert done.returncode not in (0, 2)
+    assert "dask-worker-0002: interface ens9 has no address" in done.stderr
+    assert "host0 (10.77.0.13" in done.stderr
 
 
 @contextmanager
@@ -199,7 +211,6 @@ def test_hosts_behind_a_translation_of_addresses(lab: Lab, me: Person):
         assert register["targets"] == [{"host": "dask-scheduler", "address": "10.77.0.11"}]
         assert me.call("ssh", "dask-worker-0003", "--", "hostname").stdout == "dask-worker-0003\n"
         assert not json.loads(me.call("doctor", "--json").stdout)["findings"]
-        me.call("down", "--yes")
 
 
 def test_an_address_that_no_host_has_is_named_in_the_words_of_the_log(lab: Lab, me: Person):
@@ -257,6 +268,7 @@ def test_the_printed_rules_are_enough_and_no_more(
     lab: Lab, me: Person, stranger: tuple[Host, int], version: int
 ):
     me.write(FLEET if version == 4 else SIX)
+    before = {host.name: listening(host) for host in lab.hosts}
 
     def at(host: Host) -> str:
         return host.address if version == 4 else host.address6
@@ -265,34 +277,26 @@ def test_the_printed_rules_are_enough_and_no_more(
     scheduler = at(lab.scheduler)
     clients = f"tcp://{scheduler if version == 4 else f'[{scheduler}]'}:8786"
     with firewalls(lab, me) as examples:
-        assert "4 workers registered" in me.call("up", "--yes").stdout
-        assert set(compute(clients)) == set(WORKERS)
-        assert not json.loads(me.call("doctor", "--json").stdout)["findings"]
-        assert reaches(two, at(one), 9010)
-        assert not reaches(None, at(one), 9010)
-        assert not reaches(two, at(one), 9011)  # the nanny is the scheduler host's to dial
-        assert reaches(lab.scheduler, at(one), 9011)
-        assert reaches(None, at(stranger[0]), stranger[1])  # not the fleet's: not touched
-        # With nothing else let in at all, it still comes up from nothing.
-        me.call("down", "--yes")
+        # With nothing else let in at all, it comes up from nothing.
         for host in lab.hosts:
             host.run(["nft", "-f", "-"], text=examples[host.name])
         assert not reaches(None, at(stranger[0]), stranger[1])
         assert "4 workers registered" in me.call("up", "--yes").stdout
         assert set(compute(clients)) == set(WORKERS)
         assert not json.loads(me.call("doctor", "--json").stdout)["findings"]
-
-
-def test_every_port_of_the_contract_is_listened_on_and_no_other(lab: Lab, me: Person):
-    before = {host.name: listening(host) for host in lab.hosts}
-    me.call("up", "--yes")
+        lab.each(lambda host: host.run(["nft", "delete", "table", "inet", "host_input"]))
+        assert reaches(two, at(one), 9010)
+        assert not reaches(None, at(one), 9010)
+        assert not reaches(two, at(one), 9011)  # the nanny is the scheduler host's to dial
+        assert reaches(lab.scheduler, at(one), 9011)
+        assert reaches(None, at(stranger[0]), stranger[1])  # not the fleet's: not touched
+    # Every port that is let in is listened on, and no other.
     promised: dict[str, set[str]] = {host.name: set() for host in lab.hosts}
     for rule in contract(me):
         for target in rule["targets"] if rule["use"] != "ssh" else ():
+            address = target["address"] if version == 4 else f"[{target['address']}]"
             promised[target["host"]] |= {
-                f"{target['address']}:{port}"
-                for low, high in rule["ports"]
-                for port in range(low, high + 1)
+                f"{address}:{port}" for low, high in rule["ports"] for port in range(low, high + 1)
             }
     for host in lab.hosts:
         assert listening(host) - before[host.name] == promised[host.name]

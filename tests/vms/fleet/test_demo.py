@@ -14,6 +14,7 @@ from lab import Host, Lab
 from PIL import Image
 
 from tests.vms.operator import FLEET, WORKERS, Operator, eventually
+from tests.vms.reset import bring_up
 from tests.vms.wheels import DATA
 
 SHARED = "/srv/shared"
@@ -115,7 +116,8 @@ def test_without_a_shared_disk_results_come_back_to_the_job(
 ):
     clear(lab)
     output = tmp_path / "out"
-    result = run(demo, "--output", str(output))
+    said = demo.call("demo", "--factor", "3", "--output", str(output), timeout=240).stdout
+    result = json.loads((output / "result.json").read_text())
     assert result["written_by"] == "client"
     assert result["shared"] is None
     assert (result["host"], result["output"]["path"]) == ("dask-scheduler", AWAY)
@@ -128,7 +130,6 @@ def test_without_a_shared_disk_results_come_back_to_the_job(
     assert left.pop("dask-scheduler") == [AWAY]
     assert not any(left.values())
     # A person reads which way it went.
-    said = demo.call("demo", "--factor", "2", "--output", str(output), timeout=240).stdout
     assert "by the job on dask-scheduler: workers share no disk" in said
     assert f"{AWAY} on dask-scheduler" in said
     for name in WORKERS:
@@ -201,14 +202,11 @@ def test_an_interrupt_ends_the_job_on_its_host(lab: Lab, demo: Operator, tmp_pat
 
 def test_the_job_finds_its_certificates(lab: Lab, demo: Operator, tmp_path: Path):
     clear(lab)
-    demo.write(FLEET + "tls: true\n")
-    demo.call("up", "--yes")
-    try:
-        output = tmp_path / "out"
-        result = run(demo, "--output", str(output))
-        holds_what_it_says(demo, result, output)
-        assert demo.call("env", "--address").stdout.strip() == "tls://10.77.0.11:8786"
-    finally:
-        demo.write()
-        demo.call("down", "--yes")
-    assert not any(leftovers(lab).values())
+    bring_up(demo, FLEET + "tls: true\n")
+    output = tmp_path / "out"
+    result = run(demo, "--output", str(output))
+    holds_what_it_says(demo, result, output)
+    assert demo.call("env", "--address").stdout.strip() == "tls://10.77.0.11:8786"
+    left = leftovers(lab)
+    assert left.pop("dask-scheduler") == [AWAY]
+    assert not any(left.values())

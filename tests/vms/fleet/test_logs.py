@@ -9,6 +9,7 @@ from lab import Lab
 
 from tests.vms.follower import following
 from tests.vms.operator import FLEET, WORKERS, Operator
+from tests.vms.reset import bring_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,20 +34,6 @@ MANY = "\n".join(
         "",
     ]
 )
-
-
-def test_the_logs_of_the_others_are_printed_when_a_host_is_off(lab: Lab, fleet: Operator):
-    host = lab.workers[3]
-    host.power_cut()
-    try:
-        done = fleet.call("logs", "-n", "20", status=4)
-    finally:
-        host.power_on()
-    labels = {line.split(" | ")[0] for line in done.stdout.splitlines()}
-    assert labels >= {"dask-scheduler", *WORKERS[:3]}
-    assert WORKERS[3] not in labels
-    assert f"error: {host.name}: 10.77.0.15 port 22 did not answer" in done.stderr
-    fleet.until_all_run(60)
 
 
 def test_a_host_that_reboots_is_said_at_once_and_followed_again(lab: Lab, fleet: Operator):
@@ -106,14 +93,12 @@ def test_nothing_is_lost_while_a_host_is_out_of_reach(lab: Lab, fleet: Operator)
 
 
 @pytest.fixture
-def many(operator: Operator) -> Iterator[Operator]:
+def many(bare: Operator) -> Iterator[Operator]:
     """A host with more units than one connection has sessions."""
-    operator.call("down", "--yes", status=None)
-    operator.write(MANY)
-    operator.call("up", "--yes")
-    yield operator
-    operator.call("down", "--yes")
-    operator.write()
+    bare.write(MANY)
+    bare.call("up", "--yes")
+    yield bare
+    bring_down(bare, MANY)
 
 
 def test_every_unit_of_a_host_is_followed_however_many_there_are(lab: Lab, many: Operator):
@@ -138,4 +123,3 @@ def test_a_fleet_of_which_no_host_answers_is_not_followed(lab: Lab, fleet: Opera
     fleet.write(FLEET.replace("sudo: true", "sudo: true, port: 2"))
     done = fleet.call("logs", "-f", status=4, timeout=60)
     assert "dask-worker-0004" in done.stderr
-    fleet.write()

@@ -9,6 +9,7 @@ from lab import Lab
 from lab.host import Host
 
 from tests.vms.operator import COMPUTE, Operator
+from tests.vms.reset import bring_down
 
 LIBRARY = "/var/lib/dask-fleet"
 
@@ -40,18 +41,14 @@ WORKERS = {
 
 
 @pytest.fixture
-def bare(lab: Lab, operator: Operator) -> Iterator[Host]:
+def host(lab: Lab, bare: Operator) -> Iterator[Host]:
     """A host that has no environment, no user and no fleet."""
-    operator.write()
-    operator.call("down", "--yes", status=None)
     host = lab.workers[3]
     host.small_disk(LIBRARY, 3500)
     host.run("if getent passwd dask-fleet >/dev/null; then userdel dask-fleet; fi")
     yield host
-    operator.write(SEVERAL)
-    operator.call("down", "--yes", status=None)
+    bring_down(bare, SEVERAL)
     host.remove_disk(LIBRARY)
-    operator.write()
 
 
 def expected(threads: int) -> list[str]:
@@ -61,27 +58,27 @@ def expected(threads: int) -> list[str]:
     return [str(sum(x * x for x in range(200))), *there]
 
 
-def test_two_groups_of_two_workers_with_shares_of_a_bare_host(bare: Host, operator: Operator):
-    assert bare.run(f"ls -A {LIBRARY}").stdout == ""
-    assert bare.run(["getent", "passwd", "dask-fleet"], check=False).returncode
+def test_two_groups_of_two_workers_with_shares_of_a_bare_host(host: Host, operator: Operator):
+    assert host.run(f"ls -A {LIBRARY}").stdout == ""
+    assert host.run(["getent", "passwd", "dask-fleet"], check=False).returncode
     operator.write(SEVERAL)
     said = operator.call("up", "--yes", timeout=300).stdout
     assert "sending" in said
     assert "4 workers registered" in said
     assert "nothing to do; 4 workers registered" in operator.call("up", "--yes").stdout
 
-    cpus = int(bare.run(["nproc"]).stdout)
-    python = bare.run(f"ls -d {LIBRARY}/environments/*/bin/python").stdout.split()
+    cpus = int(host.run(["nproc"]).stdout)
+    python = host.run(f"ls -d {LIBRARY}/environments/*/bin/python").stdout.split()
     assert len(python) == 1
     argv = ["env", "ADDRESS=tcp://10.77.0.15:8786", *python, "-c", COMPUTE]
-    assert bare.run(argv).stdout.splitlines() == expected(max(1, cpus // 4))
+    assert host.run(argv).stdout.splitlines() == expected(max(1, cpus // 4))
 
     rows = operator.rows()
     assert {name: tuple(rows[name]["ports"].values()) for name in WORKERS} == WORKERS
     states = {name: (row["state"], row["unit_state"], row["fault"]) for name, row in rows.items()}
     assert set(states.values()) == {("running", "running", "")}, states
     limits = {name: rows[name]["memory_limit"] for name in WORKERS}
-    memory = int(bare.run("sed -n 's/^MemTotal: *//p' /proc/meminfo").stdout.split()[0]) * 1024
+    memory = int(host.run("sed -n 's/^MemTotal: *//p' /proc/meminfo").stdout.split()[0]) * 1024
     kept = max(memory // 16, 512 << 20)
     assert limits["even-0001"] == limits["even-0002"]
     assert limits["small-0001"] == limits["small-0002"] == 256 << 20
@@ -89,10 +86,10 @@ def test_two_groups_of_two_workers_with_shares_of_a_bare_host(bare: Host, operat
     assert 0 <= memory - kept - sum(limits.values()) < 64 << 20
     for unit, name in (("even", "even-0001"), ("small", "small-0001")):
         show = f"systemctl show --value --property=MemoryMax dask-fleet.several.dask-workers-{unit}"
-        assert int(bare.run(show).stdout) == 2 * limits[name] + (512 << 20)
+        assert int(host.run(show).stdout) == 2 * limits[name] + (512 << 20)
 
     # Nothing of the way is left, and what runs from it cannot write into it.
     made = python[0].removesuffix("/bin/python")
-    assert bare.run(f"ls -A {LIBRARY}/environments").stdout.split() == [made.rpartition("/")[2]]
+    assert host.run(f"ls -A {LIBRARY}/environments").stdout.split() == [made.rpartition("/")[2]]
     write = ["runuser", "-u", "dask-fleet", "--", "touch", f"{made}/x"]
-    assert bare.run(write, check=False).returncode
+    assert host.run(write, check=False).returncode

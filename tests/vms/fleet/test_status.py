@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,12 +11,11 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
 
-import pytest
 from lab import Lab
 from lab.host import Host
 
 from tests.clients import begun
-from tests.vms.operator import FLEET, RIGHT, TOOL, WORKERS, Operator, all_run, eventually
+from tests.vms.operator import TOOL, WORKERS, Operator, eventually
 
 UNIT = "dask-fleet.sst.dask-workers-default.service"
 PYTHON = "/var/lib/dask-fleet/environments/*/bin/python"
@@ -176,18 +174,11 @@ def test_a_unit_that_was_stopped_is_a_row_that_says_so(lab: Lab, fleet: Operator
     assert (row["state"], row["unit_state"], row["pid"]) == ("stopped", "stopped", None)
     assert (row["started"], row["versions"], row["fault"]) == (None, {}, "not registered")
     assert {one["state"] for one in rows.values()} == {"running"}
-    fleet.call("up", "--yes")
-    assert all_run(fleet.rows())
 
 
-@pytest.mark.parametrize("fault", ["no power", "a firewall that drops"])
-def test_a_host_that_is_away_does_not_hold_up_the_others(lab: Lab, fleet: Operator, fault: str):
+def test_a_host_behind_a_firewall_that_drops_does_not_hold_up_the_others(lab: Lab, fleet: Operator):
     host = lab.workers[3]
-    away, back = {
-        "no power": (host.power_cut, host.power_on),
-        "a firewall that drops": (host.hide_from_operator, host.show_to_operator),
-    }[fault]
-    away()
+    host.hide_from_operator()
     try:
         began = time.monotonic()
         value = status(fleet)
@@ -207,16 +198,14 @@ def test_a_host_that_is_away_does_not_hold_up_the_others(lab: Lab, fleet: Operat
         assert plain.count(row["fault"]) == 1
         assert plain.count(" unreachable ") == 1
     finally:
-        back()
-    fleet.until_all_run(60)
-    assert fleet.compute() == RIGHT
+        host.show_to_operator()
 
 
 # -- how it is shown ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [80, 120, 200])
-def test_five_hosts_on_a_terminal(lab: Lab, fleet: Operator, columns: int):
+def test_five_hosts_on_a_terminal(lab: Lab, fleet: Operator):
+    columns = 80
     shell = f"stty cols {columns} rows 40; exec {TOOL} status"
     done = subprocess.run(
         ["script", "--quiet", "--return", "--command", shell, "/dev/null"],
@@ -233,70 +222,7 @@ def test_five_hosts_on_a_terminal(lab: Lab, fleet: Operator, columns: int):
     assert max(map(len, lines)) <= columns
     titles = lines[2].split()
     assert {"process", "state", "host", "uptime", "memory", "tasks"} <= set(titles)
-    assert ({"unit", "ports", "restarts", "cpu"} <= set(titles)) == (columns > 80)
-    assert ({"address", "registered", "since", "role"} <= set(titles)) == (columns == 200)
+    assert not {"unit", "ports", "restarts", "cpu", "address", "role"} & set(titles)
     shown = [line.split() for line in takewhile(str.strip, lines[4:])]
     at = titles.index("host")
     assert [words[at] for words in shown] == [host.name for host in lab.hosts]
-
-
-@pytest.fixture
-def wrong(lab: Lab, operator: Operator) -> Iterator[Operator]:
-    """A fleet with TLS, one of whose workers has another dashboard port than declared."""
-    host = lab.workers[3]
-    operator.write(f"{FLEET}tls: true\n")
-    operator.call("up", "--yes")
-    unit = "/var/lib/dask-fleet/fleets/sst/etc/units/dask-workers-default.json"
-    host.run(f"sed -i s/9042/9045/ {unit}; systemctl restart {UNIT}")
-
-    def is_wrong() -> bool:
-        return operator.states()[host.name] == "wrong"
-
-    eventually("it is registered with another port", is_wrong, 60)
-    yield operator
-    operator.write()
-    operator.call("up", "--yes")
-
-
-def test_watch_shows_faults_and_certificates_and_prints_lines_for_programs(
-    lab: Lab, wrong: Operator
-):
-    fault = "dashboard port is 9045, declared is 9042"
-    watch = wrong.begin("status", "--watch")
-    try:
-        assert watch.stdout is not None
-        twice = [[*_until("certificates: ", watch.stdout)] for _ in range(2)]
-    finally:
-        watch.send_signal(signal.SIGINT)
-        _, err = watch.communicate(timeout=30)
-    assert err == ""
-    for lines in twice:
-        assert lines[0].startswith("process ")
-        assert lines[-2:-1] == [f"{WORKERS[3]}: {fault}\n"]
-        assert lines[-1].startswith("certificates: hold until ")
-    once = wrong.call("status").stdout.splitlines(keepends=True)
-    assert once[-2:] == twice[0][-2:]
-
-    watch = wrong.begin("status", "--watch", "--json")
-    try:
-        assert watch.stdout is not None
-        documents = [json.loads(watch.stdout.readline()) for _ in range(2)]
-    finally:
-        watch.send_signal(signal.SIGINT)
-        watch.communicate(timeout=30)
-    for document in documents:
-        (row,) = [one for one in document["processes"] if one["state"] != "running"]
-        assert (row["name"], row["state"], row["fault"]) == (WORKERS[3], "wrong", fault)
-        assert [one["host"] for one in document["certificates"]] == [one.name for one in lab.hosts]
-        assert all(one["days_left"] > 0 for one in document["certificates"])
-    first, second = (one["processes"][0]["uptime"] for one in documents)
-    assert first < second
-
-
-def _until(start: str, lines: Iterator[str]) -> Iterator[str]:
-    """Yield lines up to the first that begins so, and that one."""
-    for line in lines:
-        yield line
-        if line.startswith(start):
-            return
-    raise AssertionError(f"no line begins with {start!r}")

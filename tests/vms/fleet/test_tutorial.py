@@ -38,9 +38,8 @@ def shell(operator: Operator, text: str) -> str:
     return done.stdout
 
 
-def test_the_page_on_vms_from_beginning_to_end(lab: Lab, operator: Operator):
-    operator.write()
-    operator.call("down", "--yes", status=None)
+def test_the_page_on_vms_from_beginning_to_end(lab: Lab, bare: Operator):
+    operator = bare
     lab.scheduler.run(["rm", "-f", HISTORY])  # the page's own is to be read
     (declared,) = blocks("yaml")
     operator.write(declared)
@@ -76,4 +75,3 @@ def test_the_page_on_vms_from_beginning_to_end(lab: Lab, operator: Operator):
     assert "restart" not in of("dask fleet history")
     assert of("dask fleet history").count("done") >= 2
     assert "is down; its history stays in dask-scheduler:/var/lib" in of("dask fleet down")
-    operator.write()

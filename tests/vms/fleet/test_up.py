@@ -76,9 +76,6 @@ def test_a_change_of_the_spec_changes_just_what_differs(lab: Lab, fleet: Operato
     last = json.loads(fleet.call("history", "--json").stdout)[-1]
     assert (last["hosts"], last["limit"]) == (["dask-worker-0002"], ["dask-worker-0002"])
     assert "up --limit dask-worker-0002" in fleet.call("history").stdout.splitlines()[-1]
-    fleet.write()
-    fleet.call("up", "--yes")
-    assert fleet.plan()["empty"]
 
 
 def test_history_says_who_changed_what_and_how_it_ended(fleet: Operator):
@@ -127,27 +124,6 @@ def test_exec_runs_in_the_environment_of_the_fleet(fleet: Operator):
     assert all("/var/lib/dask-fleet/environments/" in prefix for prefix in hosts.values())
     failed = fleet.call("exec", "--", "sh", "-c", "exit 7", status=7)
     assert "ended with status 7" in failed.stderr
-
-
-def test_exec_shows_how_it_ended_on_each_host_and_names_those_that_are_away(
-    lab: Lab, fleet: Operator
-):
-    host = lab.workers[3]
-    run = 'echo "here is $(hostname)"; [ "$(hostname)" != dask-worker-0002 ] || exit 5'
-    host.power_cut()
-    try:
-        done = fleet.call("exec", "--", "sh", "-c", run, status=4)
-    finally:
-        host.power_on()
-    said = dict(line.split(" | ", 1) for line in done.stdout.splitlines())
-    assert {name.strip(): words for name, words in said.items()} == {
-        name: f"here is {name}" for name in ("dask-scheduler", *WORKERS[:3])
-    }
-    errors = done.stderr.splitlines()
-    assert "dask-scheduler, dask-worker-0001, dask-worker-0003: ended with status 0" in errors
-    assert "dask-worker-0002: ended with status 5" in errors
-    assert f"error: {host.name}: 10.77.0.15 port 22 did not answer" in done.stderr
-    fleet.until_all_run(60)
 
 
 def test_exec_on_no_host_names_the_hosts_that_there_are(fleet: Operator):
