@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 
 from lab import Lab
 
@@ -78,41 +77,6 @@ def test_a_change_of_the_spec_changes_just_what_differs(lab: Lab, fleet: Operato
     assert "up --limit dask-worker-0002" in fleet.call("history").stdout.splitlines()[-1]
 
 
-def test_history_says_who_changed_what_and_how_it_ended(fleet: Operator):
-    fleet.call("restart", "dask-worker-0001", "--yes")
-    entries = json.loads(fleet.call("history", "--json").stdout)
-    last = entries[-1]
-    assert last["what"] == "restart"
-    assert last["result"] == "done"
-    assert "@" in last["who"]
-    assert {entry["what"] for entry in entries} >= {"up", "restart"}
-    assert all(entry["release"] and entry["spec"] for entry in entries)
-
-
-def test_logs_of_all_hosts_are_merged_and_labelled(fleet: Operator):
-    lines = fleet.call("logs", "-n", "50").stdout.splitlines()
-    labels = {line.split(" | ")[0] for line in lines}
-    assert labels >= {"dask-scheduler", *WORKERS}
-
-
-def test_logs_of_all_hosts_are_followed_merged_across_a_restart(fleet: Operator):
-    follow = fleet.begin("logs", "-f", "-n", "0")
-    try:
-        assert follow.stdout is not None
-        # It writes lines on every host, for longer than the follower takes to be there.
-        fleet.call("restart", "--yes")
-        wanted = {"dask-scheduler", *WORKERS}
-        for line in follow.stdout:
-            wanted.discard(line.split(" | ")[0])
-            if not wanted:
-                break
-        assert not wanted
-    finally:
-        follow.send_signal(signal.SIGINT)
-        follow.communicate(timeout=30)
-    assert follow.returncode == 130
-
-
 def test_exec_runs_in_the_environment_of_the_fleet(fleet: Operator):
     done = fleet.call(
         *("exec", "--hosts", "dask-worker-*", "--", "python", "-c"),
@@ -124,15 +88,3 @@ def test_exec_runs_in_the_environment_of_the_fleet(fleet: Operator):
     assert all("/var/lib/dask-fleet/environments/" in prefix for prefix in hosts.values())
     failed = fleet.call("exec", "--", "sh", "-c", "exit 7", status=7)
     assert "ended with status 7" in failed.stderr
-
-
-def test_exec_on_no_host_names_the_hosts_that_there_are(fleet: Operator):
-    done = fleet.call("exec", "--hosts", "dask-worker-9*", "--", "true", status=1)
-    assert "no host of the fleet is meant by dask-worker-9*" in done.stderr
-    assert f"its hosts are dask-scheduler, {', '.join(WORKERS)}" in done.stderr
-    assert done.stdout == ""
-
-
-def test_ssh_logs_in_as_the_fleet_does(fleet: Operator):
-    done = fleet.call("ssh", "dask-worker-0003", "--", "hostname")
-    assert done.stdout.strip() == "dask-worker-0003"
