@@ -62,7 +62,7 @@ def bring_up(operator: Operator, declared: str = FLEET) -> None:
     lab = operator.lab
     if lab.name in _standing and _standing[lab.name] == _look(lab, declared):
         return
-    operator.call("up", "--yes", timeout=300)
+    operator.call("up", "--yes", "--all-at-once", timeout=300)
     eventually("every process runs", lambda: set(operator.states().values()) == {"running"}, 60)
     _standing[lab.name] = _look(lab, declared)
 
