@@ -143,7 +143,7 @@ def test_a_stranger_that_takes_a_port_at_boot_is_named_and_when_it_goes_all_is_b
 
 def test_two_operators_at_once(lab: Lab, fleet: Operator):
     fleet.write(TWO_THREADS)
-    first = fleet.begin("up", "--yes")
+    first = fleet.begin("up", "--yes", "--all-at-once")
     try:
         lab.scheduler.run(f"until [ -s {LEASE} ]; do sleep 0.01; done", timeout=60)
         # It holds the lease and has all before it; while it stands still it cannot be quicker.
