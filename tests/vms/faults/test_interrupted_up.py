@@ -112,6 +112,7 @@ def drawn(chance: random.Random, seconds: float) -> list[float]:
     return [seconds * (part + chance.random()) / KILLS for part in range(KILLS)]
 
 
+@pytest.mark.timeout(900)
 def test_up_killed_at_random(lab: Lab, fleet: Operator):
     # Over 20 s: ten `up`s, half of them from nothing.
     seed = int(os.environ.get("DASK_FLEET_SEED", time.time_ns() % 2**32))
