@@ -26,10 +26,10 @@ def _parser() -> argparse.ArgumentParser:
     for engine, option in (("docker", "--engine"), ("podman", "--podman")):
         parser.add_argument(
             option,
-            action="store_const",
-            dest="engine",
+            action="append_const",
+            dest="engines",
             const=engine,
-            default="",
+            default=[],
             help=f"hosts have {engine.capitalize()}",
         )
     parser.add_argument(
@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     rest = rest[1:] if rest[:1] == ["--"] else rest
     if arguments.command == "up":
         began = time.monotonic()
-        lab = Lab(folder, default_hosts(arguments.hosts, engine=arguments.engine))
+        lab = Lab(folder, default_hosts(arguments.hosts, engine="".join(arguments.engines[:1])))
         lab.up()
         print(f"{len(lab.hosts)} hosts in {time.monotonic() - began:.1f} s")
         return _status(lab)
@@ -80,12 +80,12 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         lab = Lab(folder, 0)
         # Inside, nothing can be fetched.
         print(f"the base of the hosts is {lab.base.name}")
-        for engine in ENGINES if arguments.guests else filter(None, [arguments.engine]):
+        for engine in ENGINES if arguments.guests else arguments.engines:
             print(f"that of hosts with {engine} is {ensure_base(lab.cache, ENGINES[engine]).name}")
             if arguments.guests:
                 base = ensure_base(lab.cache, [*ENGINES[engine], *GUESTS])
                 print(f"that of guests with {engine} is {base.name}")
-        if arguments.engine:
+        if "docker" in arguments.engines:
             ensure_package(lab.cache, *PLUGIN)
         return _run_inside(lab, rest)
     lab = Lab.load(folder)
