@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import HostSpec, Lab
+from lab import Lab
 
 from tests.vms.gate import Gate, open_gate
+from tests.vms.layers import layer, new_operator
 from tests.vms.operator import Operator
 from tests.vms.reset import bring_down, bring_up
 from tests.vms.secure import TLS, copied
@@ -20,19 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.integration.browser import Tab
-
-CACHE = Path(__file__).parents[2] / ".cache" / "tests"
-SHIPPING = Path(__file__).parents[2] / "src" / "dask_fleet" / "wheels"
-LAYERS_KEPT = 2
-"""How many environments stay in the cache: each has more than a gigabyte."""
-
-ONE_HOST = """\
-name: seed
-hosts:
-  dask-scheduler: {address: 10.77.0.11, memory: 4 GiB, ssh: {sudo: true}}
-workers:
-  default: {per_host: 2, nthreads: 1, memory_limit: 512 MiB}
-"""
 
 
 def lab_folder() -> Path:
@@ -46,43 +32,10 @@ def lab_folder() -> Path:
     return Path(folder)
 
 
-def new_operator(lab: Lab, folder: Path) -> Operator:
-    folder.mkdir(parents=True, exist_ok=True)
-    variables = {"XDG_CACHE_HOME": str(CACHE / "cache"), "XDG_DATA_HOME": str(folder / "data")}
-    return Operator(lab, folder, variables)
-
-
-def layer_name() -> str:
-    """Return the name of a layer that the present code has shipped; other code makes another."""
-    from dask_fleet.assembly import declare
-
-    code = b"".join(path.read_bytes() for path in sorted(SHIPPING.glob("*.py")))
-    digest = hashlib.sha256(code).hexdigest()[:8]
-    return f"layer-{declare(None, {}).environment.digest}-{digest}"
-
-
 @pytest.fixture(scope="session")
-def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def environments() -> Path:
     """A layer with the xcube environment, as a real `up` has shipped it to a bare host."""
-    folder = lab_folder()
-    where = "var/lib/dask-fleet/environments"
-    layer = CACHE / "vms" / layer_name()
-    if not layer.exists():
-        lab = Lab(folder, [HostSpec("dask-scheduler", 11)])
-        with lab:
-            operator = new_operator(lab, tmp_path_factory.mktemp("seed"))
-            operator.write(ONE_HOST)
-            said = operator.call("up", "--yes", timeout=240).stdout
-            assert "sending" in said
-            assert "2 workers registered" in said
-            half = layer.with_name(f"{layer.name}.half")
-            shutil.rmtree(half, ignore_errors=True)
-            shutil.copytree(lab.scheduler.upper / where, half / where, symlinks=True)
-            half.rename(layer)
-        by_age = sorted(layer.parent.glob("layer-*"), key=lambda path: path.stat().st_ctime)
-        for old in by_age[:-LAYERS_KEPT]:
-            shutil.rmtree(old)
-    return layer
+    return layer(lab_folder())
 
 
 @pytest.fixture(scope="session")

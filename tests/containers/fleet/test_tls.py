@@ -24,6 +24,9 @@ from tests.vms.door.test_tls import (
 from tests.vms.operator import COMPUTE, RIGHT, Operator, all_run, eventually
 from tests.vms.secure import REFUSED, SCHEDULER, age, fingerprint, of_host, ports
 
+pytestmark = pytest.mark.timeout(900)
+"""Several hosts are changed one after the other, and the machine may be busy."""
+
 __all__ = [
     "test_dashboards_answer",
     "test_every_port_speaks_tls_and_asks_for_a_certificate",
@@ -57,10 +60,8 @@ def client(configuration: Path | str, body: str, **variables: str) -> str:
 @pytest.fixture(scope="module")
 def secure(operator: Operator) -> Iterator[Operator]:
     """The fleet of containers with TLS, and with a client's bundle."""
-    operator.write(CONTAINED)
-    operator.call("down", "--yes", status=None)
     operator.write(TLS)
-    operator.call("up", "--yes")
+    operator.call("up", "--yes", "--all-at-once")
     operator.call("client-config", "bundle")
     yield operator
     operator.call("down", "--yes", status=None)

@@ -12,13 +12,16 @@ from lab import Host, Lab
 from dask_fleet.assembly import declare
 from dask_fleet.environment import built_in_lock
 from dask_fleet.wheels.platforms import read_lock
-from tests.containers.conftest import BASE, CONTAINED, IMAGE, NEEDED
-from tests.vms.conftest import CACHE
-from tests.vms.operator import RIGHT, Operator
+from tests.containers.conftest import THREE
+from tests.vms.layers import BASE, CACHE, IMAGE, NEEDED
+from tests.vms.operator import WORKERS, Operator, right
 from tests.vms.wheels import PLATFORM
 
-BAKED = CONTAINED.replace(
-    f'{{image: "{IMAGE}"}}', f'{{lock: small.lock, base: "{BASE}", build_on: dask-worker-0004}}'
+pytestmark = pytest.mark.timeout(900)
+"""Several hosts are changed one after the other, and the machine may be busy."""
+
+BAKED = THREE.replace(
+    f'{{image: "{IMAGE}"}}', f'{{lock: small.lock, base: "{BASE}", build_on: dask-worker-0002}}'
 )
 UNIT = "dask-fleet.sst.dask-workers-default"
 PAGES = "bokeh contourpy narwhals pandas python-dateutil pytz six tzdata xyzservices"
@@ -36,14 +39,27 @@ def small_lock() -> str:
     return "\n".join((f"--find-links {wheels}", *chosen)) + "\n"
 
 
+RIGHT = right(WORKERS[:2])
+
+
 @pytest.fixture(scope="module")
-def fleet(operator: Operator) -> Iterator[Operator]:
-    operator.call("down", "--yes", status=None)
+def baked(operator: Operator) -> Iterator[Operator]:
+    """A fleet whose environment one of its hosts has put on a base; the others were sent it."""
     (operator.folder / "small.lock").write_text(small_lock())
     operator.write(BAKED)
-    operator.variables = {**operator.variables, "PIP_NO_INDEX": "1"}
+    before, operator.variables = operator.variables, {**operator.variables, "PIP_NO_INDEX": "1"}
+    said = operator.call("up", "--yes", "--all-at-once", timeout=600).stdout
+    assert said.count("building localhost/dask-fleet/sst:") == 1
     yield operator
-    operator.write(CONTAINED)
+    operator.variables = before
+    operator.write(THREE)
+
+
+@pytest.fixture
+def fleet(baked: Operator) -> Operator:
+    """The fleet, declared as it is."""
+    baked.write(BAKED)
+    return baked
 
 
 def inspect(host: Host, name: str) -> dict:
@@ -60,8 +76,6 @@ def image(host: Host) -> str:
 
 
 def test_an_environment_is_put_on_a_base_and_runs_on_all_hosts(lab: Lab, fleet: Operator):
-    said = fleet.call("up", "--yes", timeout=280).stdout
-    assert said.count("building localhost/dask-fleet/sst:") == 1
     assert fleet.compute() == RIGHT
     assert fleet.plan()["empty"]
     name = image(lab.workers[0])
@@ -82,7 +96,7 @@ def test_an_environment_is_put_on_a_base_and_runs_on_all_hosts(lab: Lab, fleet: 
     listing = "import os; print(os.listdir('/opt'))"
     assert lab.workers[1].run([*inside, listing]).stdout == "['environment']\n"
     dangling = ["docker", "image", "ls", "-q", "--filter", "dangling=true"]
-    assert [host.run(dangling).stdout for host in lab.hosts] == [""] * 5
+    assert [host.run(dangling).stdout for host in lab.hosts] == [""] * 3
     # Bytecode is there and taken as it is, whatever times files bear.
     cached = "import dask.core as a; print(a.__cached__, open(a.__cached__, 'rb').read(8)[4])"
     path, flags = lab.workers[1].run([*inside, cached]).stdout.split()
@@ -92,10 +106,10 @@ def test_an_environment_is_put_on_a_base_and_runs_on_all_hosts(lab: Lab, fleet: 
 
 def test_another_engine_makes_the_same_image(lab: Lab, fleet: Operator):
     there = inspect(lab.workers[0], image(lab.workers[0]))
-    fleet.write(BAKED.replace("build_on: dask-worker-0004", "build_on: dask-worker-0002"))
+    fleet.write(BAKED.replace("build_on: dask-worker-0002", "build_on: dask-worker-0001"))
     assert fleet.plan()["empty"]
-    said = json.loads(fleet.call("image", "build", "--anew", "--json", timeout=280).stdout)
-    assert said["engine"] == "the engine of dask-worker-0002"
+    said = json.loads(fleet.call("image", "build", "--anew", "--json", timeout=600).stdout)
+    assert said["engine"] == "the engine of dask-worker-0001"
     assert said["id"] == there["Id"]
     assert said["layers"] == there["RootFS"]["Layers"]
 

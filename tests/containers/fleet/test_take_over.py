@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 from lab import Host, Lab, LabError
 
-from tests.containers.conftest import IMAGE
+from tests.containers.conftest import CONTAINED
+from tests.vms.layers import IMAGE
 from tests.vms.operator import COMPUTE, RIGHT, WORKERS, Operator, eventually
+
+pytestmark = pytest.mark.timeout(900)
+"""Several hosts are changed one after the other, and the machine may be busy."""
 
 ADDRESS = "ADDRESS=tcp://10.77.0.11:8786"
 SCHEDULER_FILES = {
@@ -101,10 +105,13 @@ class ByHand:
 
     def up(self, *more: str) -> None:
         """Do what the source documents tell."""
-        for host in self.lab.hosts:
-            words = " ".join(("up -d", *more))
+        words = " ".join(("up -d", *more))
+
+        def act(host: Host) -> None:
             here = f"cd /root/{self.folder(host)} && export DOCKER_BUILDKIT=0"
-            host.run(f"{here} && docker-compose build -q && docker-compose {words}", timeout=120)
+            host.run(f"{here} && docker-compose build -q && docker-compose {words}", timeout=180)
+
+        self.lab.each(act)
 
     def look(self, host: Host) -> list[str]:
         """Return id, state and restart policy of the old container of a host."""
@@ -131,7 +138,7 @@ class ByHand:
             return last == RIGHT
 
         try:
-            eventually("the cluster by hand computes", computes, 90)
+            eventually("the cluster by hand computes", computes, 180)
         except AssertionError:
             logs = [
                 host.run(f"docker logs --tail 9 {self.container(host)} 2>&1", check=False)
@@ -143,6 +150,7 @@ class ByHand:
 @pytest.fixture(scope="module")
 def by_hand(lab: Lab, operator: Operator) -> Iterator[ByHand]:
     """The cluster of the old procedure, at work, and its folders read into fleet.yaml."""
+    operator.write(CONTAINED)
     operator.call("down", "--yes", status=None)
     one = ByHand(lab, operator)
     copies = one.write()
@@ -157,8 +165,9 @@ def by_hand(lab: Lab, operator: Operator) -> Iterator[ByHand]:
     operator.write(text.replace("ssh: {}", "ssh: {sudo: true}"))
     yield one
     operator.call("down", "--yes", status=None)
-    for host in lab.hosts:
-        host.run(f"cd /root/{one.folder(host)} && docker-compose down", timeout=60)
+    operator.write(CONTAINED)
+    away = "cd /root/{0} && docker-compose down; rm -rf /root/{0}"
+    lab.each(lambda host: host.run(away.format(one.folder(host)), timeout=120))
 
 
 def test_a_plan_shows_what_would_be_taken_over_and_stops_nothing(by_hand: ByHand):
@@ -194,7 +203,8 @@ def test_status_names_who_is_there(by_hand: ByHand):
     assert "has port 9010, 9011, 9012, which dask-workers-default needs" in said
 
 
-def test_a_take_over_that_was_killed_is_gone_on_with_and_computes(by_hand: ByHand):
+def test_it_is_taken_over_boots_and_the_old_procedure_is_the_way_back(by_hand: ByHand):
+    """Take over, be killed and go on, boot, find one in the way, and go back: in this order."""
     lab, operator = by_hand.lab, by_hand.operator
     process = operator.begin("up", "--yes", "--take-over")
     eventually(
@@ -212,18 +222,21 @@ def test_a_take_over_that_was_killed_is_gone_on_with_and_computes(by_hand: ByHan
     lab.scheduler.run(["python3", "-c", dashboard])
     assert "nothing to do" in operator.call("up", "--yes").stdout
     assert operator.plan()["empty"]
+    after_a_boot_the_fleet_is_back_and_the_old_containers_are_not(by_hand)
+    one_that_would_come_back_at_boot_is_in_the_way_too(by_hand)
+    the_old_procedure_is_the_way_back(by_hand)
 
 
-def test_after_a_boot_the_fleet_is_back_and_the_old_containers_are_not(by_hand: ByHand):
+def after_a_boot_the_fleet_is_back_and_the_old_containers_are_not(by_hand: ByHand) -> None:
     before = by_hand.looks()
     by_hand.lab.each(lambda host: host.reboot())
-    by_hand.operator.until_all_run(120)
+    by_hand.operator.until_all_run(180)
     assert by_hand.operator.compute() == RIGHT
     assert by_hand.looks() == before
     assert by_hand.operator.plan()["empty"]
 
 
-def test_one_that_would_come_back_at_boot_is_in_the_way_too(by_hand: ByHand):
+def one_that_would_come_back_at_boot_is_in_the_way_too(by_hand: ByHand) -> None:
     host = by_hand.lab.workers[0]
     host.run(["docker", "update", "--restart=always", by_hand.container(host)])
     said = by_hand.operator.call("up", "--yes", status=None)
@@ -235,7 +248,7 @@ def test_one_that_would_come_back_at_boot_is_in_the_way_too(by_hand: ByHand):
     assert by_hand.operator.compute() == RIGHT
 
 
-def test_the_old_procedure_is_the_way_back(by_hand: ByHand):
+def the_old_procedure_is_the_way_back(by_hand: ByHand) -> None:
     by_hand.operator.call("down", "--yes")
     by_hand.up("--force-recreate")
     by_hand.until_it_computes()

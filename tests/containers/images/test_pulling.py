@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 from lab import Host, Lab
 
-from tests.containers.conftest import CONTAINED, IMAGE
-from tests.vms.operator import RIGHT, Operator, eventually
+from tests.containers.conftest import THREE
+from tests.vms.layers import IMAGE
+from tests.vms.operator import WORKERS, Operator, eventually, right
 
+pytestmark = pytest.mark.timeout(900)
+"""Several hosts are changed one after the other, and the machine may be busy."""
+
+RIGHT = right(WORKERS[:2])
 REGISTRY = "10.77.0.11:5000"
 SMALL = f"{REGISTRY}/small:1"
 OPEN = """\
@@ -29,8 +34,8 @@ ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2
 
 @pytest.fixture(scope="module")
 def fleet(operator: Operator) -> Operator:
-    operator.write(CONTAINED)
-    operator.call("up", "--yes")
+    operator.write(THREE)
+    operator.call("up", "--yes", "--all-at-once")
     return operator
 
 
@@ -53,11 +58,23 @@ def registry(lab: Lab) -> Iterator[Host]:
     host.run(["systemctl", "stop", "docker-registry"])
 
 
+@pytest.fixture(autouse=True)
+def without_small(lab: Lab) -> Iterator[None]:
+    """After each test no host has the small image."""
+    yield
+    lab.each(lambda host: host.run(f"docker image rm -f {SMALL} 2>/dev/null || :"))
+
+
 def serve(host: Host, how: str) -> None:
     host.run("cat >/etc/docker/registry/config.yml", text=how)
     host.run(["systemctl", "restart", "docker-registry"])
     ask = ["python3", "-c", ASK, f"http://{REGISTRY}/v2/"]
-    eventually("it answers", lambda: "refused" not in host.run(ask, check=False).stderr, 30)
+    eventually("it answers", lambda: "refused" not in host.run(ask, check=False).stderr, 60)
+
+
+def until_all_run(fleet: Operator) -> None:
+    everything = dict.fromkeys(("dask-scheduler", *WORKERS[:2]), "running")
+    eventually("every process runs", lambda: fleet.states() == everything, 120)
 
 
 def images(host: Host) -> list[str]:
@@ -71,7 +88,7 @@ def containers(lab: Lab) -> dict[str, str]:
 
 def test_an_image_that_no_registry_gives_changes_no_container(lab: Lab, fleet: Operator):
     before = containers(lab)
-    fleet.write(CONTAINED.replace(IMAGE, f"{REGISTRY}/nothing:1"))
+    fleet.write(THREE.replace(IMAGE, f"{REGISTRY}/nothing:1"))
     reasons = {(one["verb"], one["subject"]) for one in fleet.plan()["changes"]}
     assert ("create", f"image {REGISTRY}/nothing:1") in reasons
     said = fleet.call("up", "--yes", status=None)
@@ -80,7 +97,7 @@ def test_an_image_that_no_registry_gives_changes_no_container(lab: Lab, fleet: O
         assert f"{host.name}: the image {REGISTRY}/nothing:1 could not be pulled" in said.stderr
     assert "docker login" in said.stderr
     assert containers(lab) == before
-    fleet.write(CONTAINED)
+    fleet.write(THREE)
     fleet.call("up", "--yes")
     assert containers(lab) == before
     assert fleet.compute() == RIGHT
@@ -88,7 +105,7 @@ def test_an_image_that_no_registry_gives_changes_no_container(lab: Lab, fleet: O
 
 def test_hosts_pull_what_they_lack(lab: Lab, fleet: Operator, registry: Host):
     assert SMALL not in images(lab.workers[0])
-    fleet.write(CONTAINED.replace(IMAGE, SMALL))
+    fleet.write(THREE.replace(IMAGE, SMALL))
     # It has no Python: the pull succeeds, and the containers say why they do not start.
     said = fleet.call("up", "--yes", "--limit", "dask-worker-0001", "--timeout", "5", status=None)
     assert "pull image" in said.stdout
@@ -96,9 +113,9 @@ def test_hosts_pull_what_they_lack(lab: Lab, fleet: Operator, registry: Host):
     assert SMALL not in images(lab.workers[1])
     assert said.returncode not in (0, 2)
     assert "python" in said.stdout + said.stderr
-    fleet.write(CONTAINED)
+    fleet.write(THREE)
     fleet.call("up", "--yes")
-    fleet.until_all_run(60)
+    until_all_run(fleet)
     assert fleet.compute() == RIGHT
 
 
@@ -110,7 +127,7 @@ def test_a_login_of_the_operator_serves_hosts_that_have_none_and_leaves_nothing(
     serve(registry, CLOSED)
     worker = lab.workers[1]
     before = containers(lab)
-    fleet.write(CONTAINED.replace(IMAGE, SMALL))
+    fleet.write(THREE.replace(IMAGE, SMALL))
     limited = ("up", "--yes", "--limit", "dask-worker-0002", "--timeout", "5")
     refused = fleet.call(*limited, status=None)
     assert "could not be pulled" in refused.stderr
@@ -129,7 +146,7 @@ def test_a_login_of_the_operator_serves_hosts_that_have_none_and_leaves_nothing(
     logs = f"grep -rl {auth} /var/lib/dask-fleet /var/log 2>/dev/null || :"
     assert worker.run(logs).stdout == ""
     serve(registry, OPEN)
-    fleet.write(CONTAINED)
+    fleet.write(THREE)
     fleet.call("up", "--yes")
 
 
@@ -138,15 +155,15 @@ def test_all_hosts_get_what_a_tag_meant_first(lab: Lab, fleet: Operator, registr
     tag = SMALL.replace("small:1", "moving:1")
     push = f"tar -C / -c etc/%s | docker import - {tag} && docker push -q {tag} && docker rmi {tag}"
     registry.run(push % "hostname")
-    fleet.write(CONTAINED.replace(IMAGE, tag))
+    fleet.write(THREE.replace(IMAGE, tag))
     limited = ("up", "--yes", "--timeout", "5", "--limit")
     fleet.call(*limited, "dask-worker-0001", status=None)
     registry.run(push % "debian_version")
-    fleet.call(*limited, "dask-worker-0003", status=None)
+    fleet.call(*limited, "dask-worker-0002", status=None)
     inspect = ["docker", "image", "inspect", "-f", "{{.Id}}", tag]
-    first, third = (lab.workers[number].run(inspect).stdout for number in (0, 2))
-    assert first == third
-    fleet.write(CONTAINED)
+    first, second = (host.run(inspect).stdout for host in lab.workers)
+    assert first == second
+    fleet.write(THREE)
     fleet.call("up", "--yes")
-    fleet.until_all_run(60)
+    until_all_run(fleet)
     assert fleet.compute() == RIGHT

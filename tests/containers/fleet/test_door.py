@@ -14,13 +14,12 @@ from tests.integration.door import ALIVE, ANN, basic
 from tests.integration.looking import console, goes_on
 from tests.vms.door.test_door_live import worker_page
 from tests.vms.gate import ACCOUNTS, Gate, until_all_run
-from tests.vms.operator import WORKERS, Operator, eventually
+from tests.vms.operator import RIGHT, WORKERS, Operator, eventually
+
+pytestmark = pytest.mark.timeout(900)
+"""Several hosts are changed one after the other, and the machine may be busy."""
 
 DOOR = "door: {tls: fleet, login: users}\n"
-ELSEWHERE = (
-    CONTAINED.replace('["dask-worker-[0001-0004]"]', '["dask-worker-[0001-0003]"]')
-    + "door: {host: dask-worker-0004, tls: fleet, login: users}\n"
-)
 SCHEDULER = "dask-fleet.sst.dask-scheduler"
 SEEN = f"{ACCOUNTS}/seen/dask-scheduler"
 PATHS = (
@@ -43,9 +42,9 @@ def gate(operator: Operator) -> Iterator[Gate]:
     assert containers(one) == before
     one.add_ann()
     yield one
+    operator.call("down", "--yes", status=None)
     operator.write(CONTAINED)
-    operator.call("up", "--yes", "--all-at-once")
-    left = f"rm -rf {ACCOUNTS}/*.conf; systemctl disable --now nginx"
+    left = f"rm -rf {ACCOUNTS}; systemctl disable --now nginx"
     operator.lab.each(lambda host: host.run(left))
 
 
@@ -64,7 +63,7 @@ def until_processes_run(gate: Gate) -> None:
     eventually(
         "every process and the door run",
         lambda: set(gate.operator.states().values()) == {"running"},
-        90,
+        180,
     )
 
 
@@ -132,7 +131,8 @@ def test_everything_is_open_again_after_a_boot_and_a_restart_of_the_engine(gate:
         else:
             gate.lab.scheduler.run(["systemctl", "restart", "docker"], timeout=90)
         until_processes_run(gate)
-        eventually("the door is open", lambda: gate.show("/fleet/").status == 200, 60)
+        eventually("the door is open", lambda: gate.show("/fleet/").status == 200, 120)
+        eventually("a client computes", lambda: gate.operator.compute() == RIGHT, 120)
         assert gate.operator.plan()["empty"]
 
 
@@ -144,17 +144,3 @@ def test_a_door_that_goes_and_comes_again_still_says_since_when(gate: Gate):
     gate.operator.write(CONTAINED + DOOR)
     gate.operator.call("up", "--yes")
     eventually("it says so again", lambda: host.run(f"cat {SEEN}", check=False).stdout, 60)
-
-
-def test_on_a_host_of_its_own(gate: Gate):
-    gate.operator.write(ELSEWHERE)
-    gate.operator.call("up", "--yes", "--all-at-once")
-    elsewhere = Gate(gate.operator, "https://10.77.0.15")
-    elsewhere.add_ann()
-    cookie = elsewhere.log_in()
-    paths = ["/fleet/", "/metrics", *(f"/w/{name}/health" for name in WORKERS[:3])]
-    assert {path: elsewhere.ask(path, Cookie=cookie).status for path in paths} == dict.fromkeys(
-        paths, 200
-    )
-    assert elsewhere.ask(f"/w/{WORKERS[3]}/health", Cookie=cookie).status == 404
-    assert gate.operator.plan()["empty"]
