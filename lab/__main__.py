@@ -26,10 +26,10 @@ def _parser() -> argparse.ArgumentParser:
     for engine, option in (("docker", "--engine"), ("podman", "--podman")):
         parser.add_argument(
             option,
-            action="store_const",
-            dest="engine",
+            action="append_const",
+            dest="engines",
             const=engine,
-            default="",
+            default=[],
             help=f"hosts have {engine.capitalize()}",
         )
     parser.add_argument(
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     rest = rest[1:] if rest[:1] == ["--"] else rest
     if arguments.command == "up":
         began = time.monotonic()
-        lab = Lab(folder, default_hosts(arguments.hosts, engine=arguments.engine))
+        lab = Lab(folder, default_hosts(arguments.hosts, engine="".join(arguments.engines[:1])))
         lab.up()
         print(f"{len(lab.hosts)} hosts in {time.monotonic() - began:.1f} s")
         return _status(lab)
@@ -100,13 +100,12 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
 def _bases(lab: Lab, arguments: argparse.Namespace) -> None:
     """Make what hosts begin with, all kinds that may be asked for."""
     print(f"the base of the hosts is {lab.base.name}")
-    engines = [arguments.engine] if arguments.engine else ENGINES if arguments.guests else ()
-    for engine in engines:
+    for engine in arguments.engines or (ENGINES if arguments.guests else ()):
         print(f"that of hosts with {engine} is {ensure_base(lab.cache, ENGINES[engine]).name}")
         if arguments.guests:
             base = ensure_base(lab.cache, [*ENGINES[engine], *GUESTS])
             print(f"that of guests with {engine} is {base.name}")
-    if arguments.engine:
+    if "docker" in arguments.engines:
         ensure_package(lab.cache, *PLUGIN)
 
 

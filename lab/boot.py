@@ -54,6 +54,8 @@ _NO_KERNEL = {
 # Podman gives containers more processes than a host of the lab may allow them: it has not all
 # rights of the machine. So what makes them is handed less.
 _PODMAN = {
+    # Debian's Podman lets systemd wait for what does not end, 90 s otherwise: docs/containers.md.
+    "etc/systemd/system.conf.d/lab.conf": "[Manager]\nDefaultTimeoutStopSec=10s\n",
     "etc/containers/containers.conf": """\
 [containers]
 default_ulimits = ["nofile=16384:16384", "nproc=32768:32768"]

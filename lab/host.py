@@ -214,7 +214,9 @@ class Host:
 
     def _name_failed_units(self, state: str) -> None:
         failed = self.run(["systemctl", "--failed", "--no-legend", "--plain"]).stdout
-        raise LabError(f"{self.name} came up {state}: {failed.strip()}")
+        units = [f"--unit={line.split()[0]}" for line in failed.splitlines()]
+        said = self.run(["journalctl", "--boot", "--no-pager", "--lines=8", *units]).stdout
+        raise LabError(f"{self.name} came up {state}: {failed.strip()}\n{said.strip()}")
 
     def reboot(self, seconds: float = 60) -> None:
         """Reboot it from inside; wait until the boot id changed and it is up."""

@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from lab import Lab
 
 from tests.vms.operator import eventually
 
-__all__ = ["Client", "Watch", "computing", "watching"]
+__all__ = ["Client", "Watch", "computing", "nothing_was_lost", "statuses", "watching"]
 
 SCHEDULER = "dask-fleet.sst.dask-scheduler"
 ADDRESS = "10.77.0.11"
@@ -103,12 +103,11 @@ with Client("tcp://10.77.0.11:8786", timeout=60) as client:
 
 
 class Client:
-    """The client, in the scheduler's container; ``said`` grows as it goes on."""
+    """The client, run by a Python somewhere; ``said`` grows as it goes on."""
 
-    def __init__(self, lab: Lab) -> None:
-        argv = ["docker", "exec", "-i", SCHEDULER, "python", "-c", CLIENT]
+    def __init__(self, python: Sequence[str]) -> None:
         self.process = subprocess.Popen(
-            lab.scheduler.command(argv),
+            [*python, "-c", CLIENT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -151,8 +150,10 @@ class Client:
 
 
 @contextmanager
-def computing(lab: Lab) -> Iterator[Client]:
-    client = Client(lab)
+def computing(lab: Lab, *python: str) -> Iterator[Client]:
+    """Let a client compute on the scheduler's host: in its container, or by another Python."""
+    argv = python or ("docker", "exec", "-i", SCHEDULER, "python")
+    client = Client(lab.scheduler.command(argv))
     try:
         client.until_further()
         yield client
@@ -194,3 +195,15 @@ def identity() -> dict[str, Any]:
     url = f"http://{ADDRESS}:8787/json/identity.json"
     with urllib.request.urlopen(url, timeout=20) as answer:
         return json.load(answer)
+
+
+def statuses() -> dict[str, str]:
+    return {one["name"]: one["status"] for one in identity()["workers"].values()}
+
+
+def nothing_was_lost(client: Client) -> None:
+    found = client.end()
+    assert found["right"]
+    assert found["tasks"] > 24 * found["rounds"]
+    assert found["again"] == []
+    assert found["lost"] == []

@@ -1,6 +1,6 @@
 """The script that takes an image on a host, with a program in Docker's place that says what it got.
 
-Real engines are in `tests/containers`; here is what they make hard to bring about.
+Real engines are in `tests/containers/images`; here is what they make hard to bring about.
 """
 
 from __future__ import annotations

@@ -30,15 +30,12 @@ with Client("tcp://10.77.0.11:8786", timeout=100) as client:
 """
 
 
-def computed(lab: Lab, name: str) -> list[Any]:
-    """Let a client have a worker write a cube; return what the worker saw."""
+def writes_by_nfs(lab: Lab, fleet: Contained, archive: Archive, name: str) -> list[Any]:
+    """Let a worker write a cube, find it where the archive keeps it; return what else it saw."""
     argv = ["docker", "exec", SCHEDULER, "python", "-c", COMPUTE, name]
-    return json.loads(lab.scheduler.run(argv, timeout=SECONDS).stdout.splitlines()[-1])
-
-
-def writes_by_nfs(lab: Lab, fleet: Contained, archive: Archive, name: str) -> None:
-    """Let a worker write a cube, and find it where the archive keeps it."""
-    kinds, *_ = computed(lab, name)
+    said = lab.scheduler.run(argv, timeout=SECONDS).stdout.splitlines()[-1]
+    kinds, *limits = json.loads(said)
     assert kinds == ["nfs4"]
     assert archive.holds(name) == "8786:8786\na cube"
     assert fleet.plan()["empty"]
+    return limits

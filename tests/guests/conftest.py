@@ -6,15 +6,14 @@ Which engine it is says the fixture `engine` of each module.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lab import Disk, Host, HostSpec, Lab
 
-from tests.containers.conftest import IMAGE, Contained, environments, stored_images
-from tests.vms.conftest import lab_folder, new_operator
-
-__all__ = ["environments"]
+from tests.containers.conftest import Contained
+from tests.journeys.steps import step
+from tests.vms.conftest import lab_folder
+from tests.vms.layers import IMAGE, new_operator, stored_images
 
 SECONDS = 400.0
 """Within which a host is up that QEMU emulates, on a machine that is not idle."""
@@ -77,9 +76,9 @@ class Archive:
 
 
 @pytest.fixture(scope="module")
-def lab(environments: Path, engine: str) -> Iterator[Lab]:
+def lab(engine: str) -> Iterator[Lab]:
     """A booted host that has a kernel of its own, and one that has the cubes."""
-    images = stored_images(environments, engine)
+    images = stored_images(lab_folder(), engine)
     hosts = [
         HostSpec("dask-scheduler", 11, engine=engine, guest=True),
         # A server of NFS opens files by what its clients know of them.
@@ -92,7 +91,8 @@ def lab(environments: Path, engine: str) -> Iterator[Lab]:
     ]
     lab = Lab(lab_folder(), hosts, images=images)
     try:
-        lab.up(SECONDS)
+        with step("boot"):
+            lab.up(SECONDS)
         yield lab
     finally:
         lab.down()
@@ -106,11 +106,16 @@ def archive(lab: Lab) -> Archive:
     return archive
 
 
-@pytest.fixture(scope="module")
-def fleet(lab: Lab, archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Contained:
-    """A fleet that is up on the host with a kernel of its own."""
+@pytest.fixture
+def fleet(
+    lab: Lab, archive: Archive, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Contained]:
+    """A fleet of root's that is up on the host with a kernel of its own; it goes afterwards."""
     one = new_operator(lab, tmp_path_factory.mktemp("operator"))
     contained = Contained(lab, one.folder, one.variables)
     contained.write(FLEET)
-    assert "1 worker registered" in contained.call("up", "--yes", timeout=SECONDS).stdout
-    return contained
+    with step("up"):
+        assert "1 worker registered" in contained.call("up", "--yes", timeout=SECONDS).stdout
+    yield contained
+    with step("down"):
+        contained.call("down", "--yes", timeout=SECONDS)

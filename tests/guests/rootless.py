@@ -10,11 +10,12 @@ from typing import Any
 from lab import Host, Lab
 from lab.network import GATEWAY
 
-from tests.containers.conftest import IMAGE, Contained
+from tests.containers.conftest import Contained
 from tests.guests.conftest import SECONDS
 from tests.integration.door import Knocker
+from tests.journeys.steps import step
 from tests.podman.test_podman import back
-from tests.vms.conftest import new_operator
+from tests.vms.layers import IMAGE, new_operator
 from tests.vms.operator import eventually
 
 HOME = "/home/operator"
@@ -125,11 +126,13 @@ def is_refused_until_it_starts_at_boot(own: Own, unit: str) -> None:
 
 def comes_up(own: Own) -> None:
     """Bring the fleet up, and look at it in every way."""
-    said = own.call("up", "--yes", timeout=2 * SECONDS).stdout
+    with step("up"):
+        said = own.call("up", "--yes", timeout=2 * SECONDS).stdout
     assert "1 worker registered" in said
     assert "dask-scheduler: sending" in said
     assert own.plan()["empty"]
-    cpus, limit, most = own.computed()
+    with step("compute"):
+        cpus, limit, most = own.computed()
     assert (cpus, limit, most) == (1, 2**30, 2**30 + 512 * 2**20)
     rows = {name: row for name, row in own.rows().items() if name in PROCESSES}
     assert set(rows) == PROCESSES
@@ -148,7 +151,8 @@ def comes_up(own: Own) -> None:
     for path in ("/health", "/w/dask-worker-0001/health", "/w/dask-worker-0001/metrics"):
         assert (path, Knocker(DOOR, source=GATEWAY).ask(path).status) == (path, 200)
     assert "Starting established connection" in own.call("logs", "dask-worker-0001").stdout
-    report = json.loads(own.call("doctor", "--json", timeout=SECONDS).stdout)
+    with step("doctor"):
+        report = json.loads(own.call("doctor", "--json", timeout=SECONDS).stdout)
     errors = [one["fault"] for one in report["findings"] if one["severity"] == "error"]
     assert errors == [], errors
 
@@ -157,20 +161,23 @@ def comes_back(own: Own) -> None:
     """Boot the host, and see that all of the fleet is back without a hand."""
     before = own.host.boot_id
     own.host.run(["systemctl", "reboot"], check=False)
-    eventually("the host is back", lambda: back(own.host, before), SECONDS)
+    with step("the host is back"):
+        eventually("the host is back", lambda: back(own.host, before), SECONDS)
 
     def running() -> bool:
         states = own.states()
         return set(states) >= PROCESSES and set(states.values()) == {"running"}
 
-    eventually("scheduler and worker run", running, SECONDS)
+    with step("scheduler and worker run"):
+        eventually("scheduler and worker run", running, SECONDS)
     assert own.computed()[0] == 1
     assert own.plan()["empty"]
 
 
 def goes_away(own: Own) -> None:
     """Take the fleet down, and find nothing of it."""
-    own.call("down", "--yes", timeout=SECONDS)
+    with step("down"):
+        own.call("down", "--yes", timeout=SECONDS)
     assert own.logged_in("docker ps --all --quiet") == ""
     left = own.host.run(f"find {FOLDER} -mindepth 2 ! -name own.history.jsonl ! -name own.lease*")
     assert left.stdout == "", left.stdout

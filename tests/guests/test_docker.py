@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from lab import Lab
 
 from tests.containers.conftest import Contained
-from tests.guests.computing import computed, writes_by_nfs
+from tests.guests.computing import writes_by_nfs
 from tests.guests.conftest import SECONDS, Archive
 from tests.guests.rootless import (
-    Own,
     comes_back,
     comes_up,
     goes_away,
     own_fleet,
 )
+from tests.journeys.steps import step
 
 pytestmark = pytest.mark.timeout(3 * SECONDS)
 
@@ -24,14 +26,13 @@ def engine() -> str:
     return "docker"
 
 
-def test_a_volume_is_mounted_by_nfs(lab: Lab, fleet: Contained, archive: Archive):
-    writes_by_nfs(lab, fleet, archive, "sst")
-
-
-def test_dask_sees_the_limits_under_control_groups_of_version_2(lab: Lab, fleet: Contained):
+def test_a_volume_is_mounted_by_nfs_and_dask_sees_limits_of_control_groups_of_version_2(
+    lab: Lab, fleet: Contained, archive: Archive
+):
     assert lab.scheduler.run("stat -fc %T /sys/fs/cgroup").stdout == "cgroup2fs\n"
     assert int(lab.scheduler.run("nproc").stdout) == 2
-    _, cpus, limit, most = computed(lab, "limits")
+    with step("compute"):
+        cpus, limit, most = writes_by_nfs(lab, fleet, archive, "sst")
     assert cpus == 1
     assert limit == 2**30
     assert int(most) == 2**30 + 512 * 2**20
@@ -51,31 +52,19 @@ exit 1
 """
 
 
-@pytest.fixture(scope="module")
-def own(lab: Lab, fleet: Contained, tmp_path_factory: pytest.TempPathFactory) -> Own:
-    """A login with a Docker of its own, after root's fleet has gone from there."""
-    fleet.call("down", "--yes", timeout=SECONDS)
-    own = own_fleet(lab, tmp_path_factory.mktemp("own"))
-    own.host.run("loginctl enable-linger operator")
-    own.logged_in(_SET_UP)
-    return own
-
-
-def test_without_root_what_is_missing_is_named(own: Own):
-    own.logged_in("docker context use default")
-    (fault,) = own.faults()
-    assert "has its socket there (/run/user/1000/docker.sock), and the login's `docker`" in fault
-    own.logged_in("docker context use rootless")
-    assert own.faults() == []
-
-
-def test_without_root_a_fleet_comes_up(own: Own):
+def test_without_root_a_fleet_is_refused_comes_up_comes_back_and_goes(lab: Lab, tmp_path: Path):
+    """A whole life in one, for each of its steps takes a minute or more here."""
+    own = own_fleet(lab, tmp_path)
+    with step("the login gets a Docker of its own"):
+        own.host.run("loginctl enable-linger operator")
+        own.logged_in(_SET_UP)
+    with step("what is missing is named"):
+        own.logged_in("docker context use default")
+        (fault,) = own.faults()
+        missing = "has its socket there (/run/user/1000/docker.sock), and the login's `docker`"
+        assert missing in fault
+        own.logged_in("docker context use rootless")
+        assert own.faults() == []
     comes_up(own)
-
-
-def test_without_root_everything_is_back_after_a_reboot(own: Own):
     comes_back(own)
-
-
-def test_without_root_nothing_is_left(own: Own):
     goes_away(own)

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import Lab, default_hosts
 
-from tests.containers.conftest import environments, operator, stored_images
+from tests.containers.conftest import operator
 from tests.vms.conftest import lab_folder
+from tests.vms.layers import stored_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["environments", "operator"]
+__all__ = ["operator"]
 
 
 @pytest.fixture(scope="session")
-def lab(environments: Path) -> Iterator[Lab]:
+def lab() -> Iterator[Lab]:
     """Five booted hosts, each with Podman that has the image."""
-    images = stored_images(environments, "podman")
+    images = stored_images(lab_folder(), "podman")
     with Lab(lab_folder(), default_hosts(5, engine="podman"), images=images) as lab:
         yield lab

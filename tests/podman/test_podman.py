@@ -1,4 +1,7 @@
-"""A fleet of containers on booted hosts that have Podman under Docker's name."""
+"""A fleet of containers on booted hosts that have Podman under Docker's name.
+
+That it comes up from bare hosts, computes, boots and leaves nothing is in `tests/journeys/podman`.
+"""
 
 from __future__ import annotations
 
@@ -10,41 +13,46 @@ from contextlib import suppress
 import pytest
 from lab import Host, Lab, LabError
 
-from tests.containers import test_faults as containers
-from tests.containers.client import computing, watching
-from tests.containers.conftest import CONTAINED, IMAGE, Contained
-from tests.containers.test_compose import (
+from tests.containers.client import computing, nothing_was_lost, watching
+from tests.containers.conftest import CONTAINED, Contained
+from tests.containers.fleet import test_faults as containers
+from tests.containers.fleet.test_compose import (
     DRIFTS,
     FOLDER,
     UNIT,
+    are_seen_named_and_mended,
     container,
     inspect,
-    is_seen_named_and_mended,
     logs_exec_and_restart,
 )
-from tests.containers.test_images import NAME, ids, sent
-from tests.containers.test_update import nothing_was_lost
+from tests.containers.images.test_images import NAME, ids, sent
 from tests.vms.follower import following
+from tests.vms.layers import IMAGE
 from tests.vms.operator import RIGHT, WORKERS, all_run, eventually
 
+pytestmark = pytest.mark.timeout(900)
+"""Several hosts are changed one after the other, and the machine may be busy."""
 SCHEDULER = "dask-fleet.sst.dask-scheduler"
 NEXT = "example.org/dask:2"
 
 
 @pytest.fixture(scope="module")
-def fleet(operator: Contained) -> Iterator[Contained]:
-    """The fleet, brought up on hosts that have Podman with the image and nothing else."""
-    assert "4 workers registered" in operator.call("up", "--yes").stdout
+def up(operator: Contained) -> Iterator[Contained]:
+    """The fleet; whoever declares another one leaves it to others to go back."""
+    operator.write(CONTAINED)
+    operator.call("up", "--yes", "--all-at-once")
     yield operator
+    operator.write(CONTAINED)
     operator.call("down", "--yes")
 
 
-def test_it_is_up_and_a_second_up_has_nothing_to_do(lab: Lab, fleet: Contained):
-    assert "podman" in lab.scheduler.run("docker --version").stdout
-    assert all_run(fleet.rows())
-    assert fleet.plan()["empty"]
-    assert "nothing to do" in fleet.call("up", "--yes").stdout
-    assert fleet.compute() == RIGHT
+@pytest.fixture
+def fleet(up: Contained) -> Contained:
+    """The fleet as declared, whatever another test has declared."""
+    up.write(CONTAINED)
+    if not up.plan()["empty"]:
+        up.call("up", "--yes", "--all-at-once")
+    return up
 
 
 def test_what_a_container_is_given(lab: Lab, fleet: Contained):
@@ -73,9 +81,10 @@ def test_by_hand_the_old_procedure_gives_the_same_container(lab: Lab, fleet: Con
     assert fleet.plan()["empty"]
 
 
-@pytest.mark.parametrize("drift", [one for one in DRIFTS if "docker update" not in one])
-def test_drift_is_seen_named_and_mended(lab: Lab, fleet: Contained, drift: str):
-    is_seen_named_and_mended(lab, fleet, drift)
+def test_drift_is_seen_named_and_mended(lab: Lab, fleet: Contained):
+    drifts = [drift for drift in DRIFTS if "docker update" not in drift]
+    for first in range(0, len(drifts), len(lab.workers)):
+        are_seen_named_and_mended(lab, fleet, drifts[first : first + len(lab.workers)])
 
 
 def test_logs_exec_and_restart(lab: Lab, fleet: Contained):
@@ -119,22 +128,19 @@ def test_another_image_goes_host_by_host_while_a_client_computes(lab: Lab, fleet
         client.until_further()
         nothing_was_lost(client)
     assert watch.seen == {3, 4}
-    fleet.write(CONTAINED)
-    fleet.call("up", "--yes", "--all-at-once")
-    assert fleet.compute() == RIGHT
 
 
 def test_an_image_is_built_once_and_hosts_are_sent_the_layer_that_they_lack(
     lab: Lab, fleet: Contained
 ):
     folder = fleet.folder / "image"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY greeting /greeting\n")
     build = "{build: image, build_on: dask-worker-0004}"
     fleet.write(CONTAINED.replace(f'{{image: "{IMAGE}"}}', build))
     for greeting in ("good morning", "good evening", "good night"):
         (folder / "greeting").write_text(greeting)
-        said = fleet.call("up", "--yes").stdout
+        said = fleet.call("up", "--yes", "--all-at-once").stdout
         assert said.count("building localhost/dask-fleet/sst:") == 1
         assert set(sent(said)) == {*WORKERS[:3], "dask-scheduler"}
         assert max(sent(said).values()) < 1
@@ -146,9 +152,6 @@ def test_an_image_is_built_once_and_hosts_are_sent_the_layer_that_they_lack(
     assert name is not None
     assert len(ids(lab, name[0])) == 1
     images_are_listed_and_what_nothing_uses_is_removed(fleet)
-    fleet.write(CONTAINED)
-    fleet.call("up", "--yes", "--all-at-once")
-    assert fleet.compute() == RIGHT
 
 
 def images_are_listed_and_what_nothing_uses_is_removed(fleet: Contained) -> None:
@@ -174,13 +177,6 @@ def test_who_is_not_root_is_refused(fleet: Contained):
     assert fleet.plan()["empty"]
 
 
-@pytest.fixture(autouse=True)
-def as_declared(operator: Contained) -> Iterator[None]:
-    """After each test fleet.yaml is as it was."""
-    yield
-    operator.write(CONTAINED)
-
-
 def back(host: Host, before: str) -> bool:
     """Return whether a host has booted since and answers.
 
@@ -195,21 +191,14 @@ def power_cut(lab: Lab) -> None:
     lab.each(lambda host: host.power_cut())
     lab.each(lambda host: host.start())
     for host in lab.hosts:
-        eventually(f"{host.name} is back", lambda host=host: back(host, ""), 60)
+        eventually(f"{host.name} is back", lambda host=host: back(host, ""), 120)
 
 
 FAULTS: dict[str, Callable[[Lab], object]] = {
-    **{
-        fault: containers.FAULTS[fault]
-        for fault in (
-            "a worker's container is killed",
-            "the processes of a container are killed",
-            "the scheduler's process is killed",
-        )
-    },
-    "Podman's service is started anew": lambda lab: lab.workers[2].run(
-        ["systemctl", "restart", "podman.socket", "podman.service"], timeout=90
+    "a container, processes in another one and Podman's service end": lambda lab: (
+        containers.three_at_once(lab, "podman.socket", "podman.service")
     ),
+    "the scheduler's process is killed": lambda lab: lab.scheduler.run("pkill -KILL -u 8786"),
     "the power of all hosts is cut": power_cut,
 }
 
@@ -252,13 +241,3 @@ def test_what_podman_lacks_is_said_with_its_remedy(
         assert f"`{on}` there" in said
     host.run(on)
     assert fleet.plan()["empty"]
-
-
-def test_down_leaves_nothing(lab: Lab, fleet: Contained):
-    fleet.call("down", "--yes")
-    for host in lab.hosts:
-        assert host.run("docker ps -aq; docker network ls -qf name=sst").stdout == ""
-        assert host.run("ls /var/lib/dask-fleet/fleets 2>/dev/null || :").stdout in (
-            "",
-            "sst.history.jsonl\n",
-        )

@@ -1,1 +1,1 @@
-"""Tests on booted hosts; run inside `python -m lab run`."""
+"""Tests on booted hosts; run inside `python -m lab run`. Each folder here is a suite."""

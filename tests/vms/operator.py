@@ -69,7 +69,7 @@ class Operator:
         self,
         *words: str,
         status: int | None = 0,
-        timeout: float = 150,
+        timeout: float = 300,
         given: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run dask-fleet; it must end with this status, any if ``None``.

@@ -1,0 +1,1 @@
+"""Fleets of containers: up, changed, updated, broken, and taken down."""

@@ -1,0 +1,1 @@
+"""Images: built, baked, pulled, and sent to hosts that lack them."""

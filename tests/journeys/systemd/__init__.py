@@ -1,0 +1,1 @@
+"""The journey of a fleet under systemd."""

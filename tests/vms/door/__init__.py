@@ -1,0 +1,1 @@
+"""Whatever has a browser, nginx, TLS or secrets."""

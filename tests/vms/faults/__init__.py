@@ -1,0 +1,1 @@
+"""Whatever goes wrong, what is said of it, and that it heals."""

@@ -1,0 +1,1 @@
+"""What commands do with a sound fleet: up, status, logs, ways to hosts, addresses, the demo."""
