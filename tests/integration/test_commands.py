@@ -368,9 +368,10 @@ def test_restart_gives_new_processes_with_the_same_ports(fleet: Desk) -> None:
     assert after["dask-worker-0001"]["pid"] != before["dask-worker-0001"]["pid"]
     assert after["dask-worker-0001"]["ports"] == before["dask-worker-0001"]["ports"]
     assert "has no process nobody" in fleet.call("restart", "nobody", status=1).err
-    eventually(fleet.all_running, within=10, what="all run")
+    eventually(fleet.all_running, within=30, what="all run")
 
 
+@pytest.mark.online
 def test_an_environment_of_packages_and_then_of_its_lock(desk: Desk) -> None:
     # Environments of its own: one that an earlier run has made would not be made again.
     desk.environ["XDG_DATA_HOME"] = str(desk.directory / "data")

@@ -254,12 +254,12 @@ def test_what_is_declared_anew_is_on_the_page_by_itself(fleet: Fleet, tab: Tab) 
     fleet.desk.call("up", "--yes")
     eventually(
         lambda: "localhost" in page.locator("#host-table").inner_text(),
-        within=20,
+        within=30,
         what="the address of the host has changed on the page",
     )
     eventually(
         lambda: page.locator('#history tbody tr[data-result="done"]').count() == 2,
-        within=20,
+        within=30,
         what="the history has the second up, ended",
     )
 

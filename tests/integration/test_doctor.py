@@ -203,14 +203,14 @@ def test_a_doctor_that_is_killed_leaves_nobody_listening(desk: Desk, held_up: Ca
     doctor.communicate(timeout=30)
     eventually(
         lambda: not any(listens(base + offset) for offset in (0, 1, 10, 11, 12)),
-        within=10,
+        within=30,
         what="the probe has ended with the doctor",
     )
     # The stand-in of the second probe waits for its gate; the real one would end by itself.
     for one in children:
         if not ended(one) and one.name() == "cat":
             one.kill()
-    eventually(lambda: all(ended(one) for one in children), within=10, what="no process is left")
+    eventually(lambda: all(ended(one) for one in children), within=30, what="no process is left")
 
 
 def test_ctrl_c_ends_the_probe_too(desk: Desk, held_up: Callable[[], None]):
@@ -222,5 +222,5 @@ def test_ctrl_c_ends_the_probe_too(desk: Desk, held_up: Callable[[], None]):
     doctor.send_signal(signal.SIGINT)
     doctor.communicate(timeout=30)
     assert doctor.returncode == 130
-    eventually(lambda: all(ended(one) for one in children), within=10, what="no process is left")
+    eventually(lambda: all(ended(one) for one in children), within=30, what="no process is left")
     assert not listens(base)

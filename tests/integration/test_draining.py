@@ -80,7 +80,7 @@ def test_what_no_other_worker_can_take_is_named_and_kept(fleet: Desk) -> None:
         assert {name: row["pid"] for name, row in fleet.rows().items()} == before
         eventually(
             lambda: {row["state"] for row in fleet.rows().values()} == {"running"},
-            within=20,
+            within=30,
             what="all workers go on",
         )
         assert process.communicate("\n", timeout=60)[0] == "42\n"
