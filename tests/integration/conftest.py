@@ -105,7 +105,7 @@ class Desk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -205,14 +205,17 @@ def _desk(place: Path) -> Iterator[Desk]:
     }
     environ.pop("DASK_FLEET_FILE", None)
     one = Desk(work, environ)
-    yield one
-    for path in one.files:
-        if path.exists():
-            one.call("down", "--yes", "--break-lease", "--file", str(path), status=None)
-    left = one.processes()
-    names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
-    for process in left:
-        process.send_signal(signal.SIGKILL)
+    try:
+        yield one
+    finally:
+        # A fixture that fails half-way must not leave its fleet to the next one.
+        for path in one.files:
+            if path.exists():
+                one.call("down", "--yes", "--break-lease", "--file", str(path), status=None)
+        left = one.processes()
+        names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
+        for process in left:
+            process.send_signal(signal.SIGKILL)
     assert not names, f"left behind: {names}"
 
 

@@ -70,7 +70,7 @@ def test_every_query_of_the_dashboard_has_data(watched: Watched) -> None:
     }
     queries = board.queries()
     assert len(queries) > 40
-    missing_data(watched.prometheus, queries, within=60)
+    missing_data(watched.prometheus, queries, within=120)
 
 
 @pytest.mark.usefixtures("computing")
@@ -118,7 +118,7 @@ def test_a_worker_that_is_killed_and_kept_away_is_alarmed(watched: Watched) -> N
         assert prometheus.health() == {"dask-scheduler": "up", killed: "down", other: "up"}
     eventually(
         lambda: not prometheus.firing("DaskFleetWorkerMissing"),
-        within=60,
+        within=120,
         what="the alert is over when the worker is back",
     )
     assert (

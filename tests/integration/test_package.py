@@ -45,7 +45,7 @@ def installed(wheel: Path, tmp_path: Path) -> Callable[..., Path]:
         place = tmp_path / "venv"
         program = uv.find_uv_bin()
         make = [program, "venv", "--quiet", "--python", sys.executable, str(place)]
-        subprocess.run(make, check=True, timeout=60)
+        subprocess.run(make, check=True, timeout=120)
         python = place / "bin" / "python"
         add = [program, "pip", "install", "--quiet", "--python", str(python)]
         with outside():
