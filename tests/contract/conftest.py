@@ -19,8 +19,13 @@ from dask_fleet.ssh_host import SshHost
 from dask_fleet.transports.base import Transport
 from dask_fleet.transports.local import LocalTransport
 from dask_fleet.transports.ssh import SshConnections
+from tests import namespace
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def pytest_configure() -> None:
+    namespace.enter()
 
 
 def free_port() -> int:
@@ -85,7 +90,7 @@ class Sshd:
             self.process = subprocess.Popen(
                 [SSHD, "-D", "-e", "-f", str(self.place / "sshd_config")], stderr=log
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while "Server listening" not in self.log():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -103,7 +108,7 @@ class Sshd:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 @dataclass

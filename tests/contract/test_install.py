@@ -156,7 +156,7 @@ def test_killed_midway_leaves_the_old_file_whole_and_the_next_one_mends_it(
     while not half.exists():
         assert time.monotonic() < deadline, "the second file was never begun"
     os.killpg(installer.pid, signal.SIGKILL)
-    installer.communicate(timeout=20)
+    installer.communicate(timeout=60)
     assert path.read_text() == "old"
     assert not second.exists()
 
@@ -180,7 +180,7 @@ def test_a_full_disk_installs_nothing(here: Transport, tmp_path: Path):
     place = tmp_path / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(place)]
-    subprocess.run(mount, check=True, timeout=20)
+    subprocess.run(mount, check=True, timeout=60)
     try:
         (place / "one").write_bytes(b"old")
         files = [ManagedFile(f"{place}/{n}", b"x" * 40_000) for n in ("one", "two", "three")]
@@ -190,7 +190,7 @@ def test_a_full_disk_installs_nothing(here: Transport, tmp_path: Path):
         assert not (place / "two").exists()
         assert left(tmp_path) == []
     finally:
-        subprocess.run(["umount", str(place)], check=True, timeout=20)
+        subprocess.run(["umount", str(place)], check=True, timeout=60)
 
 
 def test_directories_on_the_way_let_the_reader_through(here: Transport, tmp_path: Path) -> None:

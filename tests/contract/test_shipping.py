@@ -29,6 +29,9 @@ from dask_fleet.wheels.gathering import Wheelhouse, gather_wheels
 from dask_fleet.wheels.interpreters import LOOK, choose, read_software
 from dask_fleet.wheels.platforms import HostPlatform
 from dask_fleet.wheels.shipping import ship
+from tests.namespace import outside
+
+pytestmark = pytest.mark.online
 
 # What distributed needs, out of our own lock: five of them have binary wheels.
 NEEDED = """click cloudpickle dask distributed fsspec importlib-metadata jinja2 lazy-importer
@@ -64,7 +67,7 @@ def excerpt(*names: str) -> str:
     return "".join(kept)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def host() -> tuple[HostPlatform, str]:
     """This machine as a look sees it: its platform and a Python that our lock is for."""
     done = subprocess.run(["sh"], input=LOOK, capture_output=True, text=True, check=True)
@@ -77,12 +80,12 @@ def host() -> tuple[HostPlatform, str]:
     raise AssertionError(f"no Python 3.11, 3.12 or 3.13 here: {software}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(host: tuple[HostPlatform, str]) -> Environment:
     return made(excerpt(*NEEDED.split()), host[0].minor)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("cache")
@@ -91,14 +94,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place / "dask-fleet" / "wheels"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wheelhouse(small: Environment, host: tuple[HostPlatform, str], cache: Path) -> Wheelhouse:
     return gather(small, host[0])[0]
 
 
 def gather(environment: Environment, platform: HostPlatform) -> tuple[Wheelhouse, list[str]]:
     said: list[Event] = []
-    found = asyncio.run(gather_wheels(environment, platform, said.append))
+    with outside():
+        found = asyncio.run(gather_wheels(environment, platform, said.append))
     return found, texts(said)
 
 

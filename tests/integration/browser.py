@@ -38,7 +38,7 @@ from tests.conftest import REPOSITORY
 
 CHROMIUM = Path("/usr/bin/chromium")
 SCREENSHOTS = REPOSITORY / "artifacts" / "screenshots"
-PATIENCE = 60.0
+PATIENCE = 120.0
 _SIZE = {"width": 1400, "height": 900}
 _FLAGS = [
     "--headless",

@@ -16,7 +16,7 @@ import pytest
 from tests.integration.browser import PATIENCE
 from tests.integration.conftest import Desk, eventually
 
-LONGEST = 280
+LONGEST = 900
 """Seconds after which the computation ends by itself."""
 
 #: Runs in the fleet's own Python. Orders come line by line: `work`, `work WORKER`, `rest`.

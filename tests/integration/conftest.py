@@ -1,12 +1,11 @@
 """Real fleets on this machine: real supervisord, real Dask, real environments.
 
-Each test has a state directory of its own. Environments are shared by all tests and kept in the
-checkout's ``.cache``; their names are digests, so what lies there can be trusted.
+Each test has directories of its own for state and data. Environments are shared by all tests and
+kept in the checkout's ``.cache``; their names are digests, so what lies there can be trusted.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,17 +24,14 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from dask_fleet.builder import build
-from dask_fleet.environment import resolve_environment
-from dask_fleet.places import Places
-from dask_fleet.spec import default_spec
-from dask_fleet.transports.local import LocalTransport
-from tests.conftest import REPOSITORY
+from tests import namespace
+from tests.integration.environments import DATA, make_environment
 
 T = TypeVar("T")
 
-DATA_HOME = REPOSITORY / ".cache" / "tests" / "data"
-OSTIA = REPOSITORY.parent / "shared" / "data" / "ostia"
+
+def pytest_configure() -> None:
+    namespace.enter()
 
 
 def eventually(question: Callable[[], T], *, within: float, what: str) -> T:
@@ -76,6 +73,10 @@ class Desk:
         return Path(self.environ["XDG_STATE_HOME"]) / "dask-fleet"
 
     @property
+    def data(self) -> Path:
+        return Path(self.environ["XDG_DATA_HOME"]) / "dask-fleet"
+
+    @property
     def argv(self) -> list[str]:
         return [self.interpreter, "-m", "dask_fleet"]
 
@@ -104,7 +105,7 @@ class Desk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -154,6 +155,21 @@ class Desk:
         return found
 
 
+def in_the_fleet(desk: Desk, code: str, *words: str, timeout: float = 300) -> str:
+    """Run Python code with the fleet's interpreter and return what it prints."""
+    python = desk.call("env", "--python").out.strip()
+    done = subprocess.run(
+        [python, "-c", textwrap.dedent(code), *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=desk.directory,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     with make_desk() as one:
@@ -175,37 +191,39 @@ def make_desk() -> Iterator[Desk]:
 
 
 def _desk(place: Path) -> Iterator[Desk]:
-    work = place / "w"
+    work, data = place / "w", place / "d" / "dask-fleet"
     work.mkdir()
+    data.mkdir(parents=True)
+    for shared in ("environments", "demo-data"):
+        (data / shared).symlink_to(DATA / shared)
     environ = {
         **os.environ,
         "XDG_STATE_HOME": str(place / "s"),
-        "XDG_DATA_HOME": str(DATA_HOME),
+        "XDG_DATA_HOME": str(place / "d"),
         "COLUMNS": "200",
         "NO_COLOR": "1",
     }
     environ.pop("DASK_FLEET_FILE", None)
     one = Desk(work, environ)
-    yield one
-    for path in one.files:
-        if path.exists():
-            one.call("down", "--yes", "--break-lease", "--file", str(path), status=None)
-    left = one.processes()
-    names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
-    for process in left:
-        process.send_signal(signal.SIGKILL)
+    try:
+        yield one
+    finally:
+        # A fixture that fails half-way must not leave its fleet to the next one.
+        for path in one.files:
+            if path.exists():
+                one.call("down", "--yes", "--break-lease", "--file", str(path), status=None)
+        left = one.processes()
+        names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
+        for process in left:
+            process.send_signal(signal.SIGKILL)
     assert not names, f"left behind: {names}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def environment_python() -> Path:
     """The interpreter of the xcube environment, made if it is not there yet."""
-    environment = resolve_environment(
-        default_spec().environment, lambda path: Path(path).read_text(encoding="utf-8")
-    )
-    places = Places.below("/nowhere", str(DATA_HOME / "dask-fleet"), "tests")
-    asyncio.run(build(LocalTransport("this machine"), places, environment, lambda _: None))
-    return Path(places.interpreter(environment.digest))
+    with namespace.outside():
+        return make_environment()
 
 
 _given: set[int] = set()

@@ -31,7 +31,7 @@ from tests.integration.conftest import (
     make_desk,
 )
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 ANN = "right horse: battery"
 """The password of ann."""
 WORKER = "dask-worker-0001"
@@ -43,7 +43,7 @@ _BUSY = """\
 import select, sys, time
 from distributed import Client
 
-with Client(sys.argv[1], timeout=20) as client:
+with Client(sys.argv[1], timeout=120) as client:
     while not select.select([sys.stdin], [], [], 0)[0]:
         client.gather(client.map(lambda n: time.sleep(0.05) or n, range(20), pure=False))
 """
@@ -167,7 +167,7 @@ def opened(
         place = urlsplit(desk.call("door", "--json", "--file", file).json["url"])
         eventually(
             lambda: process.poll() is not None or answers(place.hostname or "", place.port or 0),
-            within=10,
+            within=120,
             what="nginx answers",
         )
         assert process.poll() is None, (folder / "error.log").read_text(encoding="utf-8")
@@ -271,7 +271,7 @@ class House:
             answer = self.door.ask(Authorization=basic(name, password))
             return None if answer.status == 429 else answer
 
-        answer = eventually(answered, within=10, what="guesses are few again")
+        answer = eventually(answered, within=120, what="guesses are few again")
         assert answer is not None
         assert answer.status == 200
         return answer.cookie
@@ -285,7 +285,7 @@ def call(desk: Desk, *words: str, given: str = "", status: int = 0) -> Done:
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     done = Done(process.returncode, process.stdout, process.stderr)
     assert done.status == status, f"{words}: {done.status}\n{done.out}\n{done.err}"
@@ -310,7 +310,7 @@ def make_house() -> Iterator[House]:
             # Dask's pages come when somebody asks for the first; until then it says 307.
             eventually(
                 lambda path=path: one.door.ask(path, Cookie=cookie).status == 200,
-                within=30,
+                within=120,
                 what=path,
             )
         yield one

@@ -21,7 +21,7 @@ from tests.integration.conftest import Desk, eventually, free_ports
 
 __all__ = ["PATIENCE", "Jupyter", "compute", "jupyter", "open_pane", "printed"]
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 WORK = """\
 import time

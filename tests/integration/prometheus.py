@@ -30,7 +30,7 @@ class Prometheus:
     def ask(self, path: str, **parameters: str | list[str]) -> Any:
         """Return what its API answers."""
         query = urllib.parse.urlencode(parameters, doseq=True)
-        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=60) as response:
             answer = json.load(response)
         assert answer["status"] == "success", answer
         return answer["data"]
@@ -87,7 +87,7 @@ def prometheus(export: Path) -> Iterator[Prometheus]:
     def ready() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            with urllib.request.urlopen(f"{one.url}/-/ready", timeout=5) as response:
+            with urllib.request.urlopen(f"{one.url}/-/ready", timeout=60) as response:
                 return response.status == 200
         except OSError:
             return False

@@ -25,7 +25,7 @@ def test_without_javascript_everything_can_be_read(desk: Desk) -> None:
         assert page.locator("[data-process] th [data-part=name]").all_inner_texts() == PROCESSES
         eventually(
             lambda: states(tab) == ["running"] * len(PROCESSES),
-            within=10,
+            within=120,
             what="all run, as a page says that is loaded anew",
         )
         assert "Nothing is wrong" in page.locator("#findings").inner_text()

@@ -186,7 +186,7 @@ def held_up(desk: Desk) -> Callable[[], None]:
     desk.environ["PATH"] = f"{bare}:{desk.environ['PATH']}"
 
     def wait() -> None:
-        eventually((desk.directory / "second").exists, within=30, what="the second phase begins")
+        eventually((desk.directory / "second").exists, within=120, what="the second phase begins")
 
     return wait
 
@@ -200,17 +200,17 @@ def test_a_doctor_that_is_killed_leaves_nobody_listening(desk: Desk, held_up: Ca
     children = probes(doctor.pid)
     assert any(one.cmdline()[1:] == PROBE[1:] for one in children)
     doctor.send_signal(signal.SIGKILL)
-    doctor.communicate(timeout=30)
+    doctor.communicate(timeout=120)
     eventually(
         lambda: not any(listens(base + offset) for offset in (0, 1, 10, 11, 12)),
-        within=10,
+        within=120,
         what="the probe has ended with the doctor",
     )
     # The stand-in of the second probe waits for its gate; the real one would end by itself.
     for one in children:
         if not ended(one) and one.name() == "cat":
             one.kill()
-    eventually(lambda: all(ended(one) for one in children), within=10, what="no process is left")
+    eventually(lambda: all(ended(one) for one in children), within=120, what="no process is left")
 
 
 def test_ctrl_c_ends_the_probe_too(desk: Desk, held_up: Callable[[], None]):
@@ -220,7 +220,7 @@ def test_ctrl_c_ends_the_probe_too(desk: Desk, held_up: Callable[[], None]):
     held_up()
     children = probes(doctor.pid)
     doctor.send_signal(signal.SIGINT)
-    doctor.communicate(timeout=30)
+    doctor.communicate(timeout=120)
     assert doctor.returncode == 130
-    eventually(lambda: all(ended(one) for one in children), within=10, what="no process is left")
+    eventually(lambda: all(ended(one) for one in children), within=120, what="no process is left")
     assert not listens(base)

@@ -68,7 +68,7 @@ def doored() -> Iterator[Doored]:
         desk.call("up", "--yes")
         for path in ("/status", *(f"/w/{name}/status" for name in WORKERS)):
             # Dask's pages come when somebody asks for the first; until then it says 307.
-            eventually(lambda path=path: one.status(path) == 200, within=30, what=path)
+            eventually(lambda path=path: one.status(path) == 200, within=120, what=path)
         yield one
 
 
@@ -97,7 +97,7 @@ def test_real_nginx_takes_every_golden_file(golden: Path, tmp_path: Path):
     main = tmp_path / "nginx.conf"
     main.write_text(main_configuration("x", str(tmp_path), str(site)), encoding="utf-8")
     argv = ["/usr/sbin/nginx", "-e", "stderr", "-t", "-p", str(tmp_path), "-c", str(main)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr, done.stderr
 
@@ -143,9 +143,9 @@ def test_whoever_asks_for_the_same_metrics_at_once_shares_them(doored: Doored):
             now = written(direct, "/metrics")
         return now, written(doored.door, ways[0])
 
-    eventually(shared, within=30, what="four requests within a second have one answer")
+    eventually(shared, within=120, what="four requests within a second have one answer")
     before = written(doored.door, ways[0])
-    eventually(lambda: work_and_ask()[1] != before, within=30, what="a second later it is another")
+    eventually(lambda: work_and_ask()[1] != before, within=120, what="a second later it is another")
     # Nobody is given what another process, or the same one to another question, has answered.
     assert "dask_worker_" not in doored.door.ask("/metrics").body
     assert doored.door.ask(f"{ways[0]}?name[]=process_open_fds").status == 200
@@ -213,7 +213,7 @@ def test_ten_reloads_drop_no_websocket(doored: Doored):
                 lambda turn=turn: (
                     f"hub-{turn}" in doored.door.ask("/health").one("Content-Security-Policy")
                 ),
-                within=10,
+                within=120,
                 what="the reload",
             )
         assert [closed(link) for link in links] == [False] * 3
@@ -271,7 +271,7 @@ def test_routes_follow_the_workers(doored: Doored):
     doored.declare()
     doored.desk.call("up", "--yes")
     eventually(
-        lambda: doored.status("/w/dask-worker-0003/health") == 404, within=10, what="it is gone"
+        lambda: doored.status("/w/dask-worker-0003/health") == 404, within=120, what="it is gone"
     )
     assert doored.desk.rows()["dask-door"]["pid"] == pid
 
@@ -293,10 +293,10 @@ def test_a_frozen_worker_has_a_page_and_comes_back(doored: Doored):
     assert "dask-worker-0001 is away" in answer.body
     assert 'http-equiv="refresh"' in answer.body
     assert answer.one("Retry-After") == "5"
-    assert took < 15
+    assert took < 30
     assert others == (200, 200)
     eventually(
-        lambda: doored.status("/w/dask-worker-0001/health") == 200, within=30, what="it is back"
+        lambda: doored.status("/w/dask-worker-0001/health") == 200, within=120, what="it is back"
     )
 
 
@@ -304,20 +304,20 @@ def test_a_scheduler_that_is_down_has_a_page_and_comes_back(doored: Doored):
     os.kill(doored.desk.rows()["dask-scheduler"]["pid"], signal.SIGKILL)
     answer = eventually(
         lambda: a if (a := doored.door.ask("/status")).status == 503 else None,
-        within=10,
+        within=120,
         what="the page that says so",
     )
     assert "The scheduler is down" in answer.body
     assert re.search(f'<p id="since">{ALIVE}\n</p>', answer.body)
     assert 'http-equiv="refresh"' in answer.body
-    eventually(lambda: doored.status("/health") == 200, within=60, what="it is back")
-    eventually(doored.desk.all_running, within=60, what="all run again")
+    eventually(lambda: doored.status("/health") == 200, within=120, what="it is back")
+    eventually(doored.desk.all_running, within=120, what="all run again")
 
 
 def test_nginx_that_dies_is_started_again(doored: Doored):
     os.kill(doored.desk.rows()["dask-door"]["pid"], signal.SIGKILL)
     eventually(
-        lambda: doored.desk.rows()["dask-door"]["state"] == "running", within=20, what="it runs"
+        lambda: doored.desk.rows()["dask-door"]["state"] == "running", within=120, what="it runs"
     )
     assert doored.status("/health") == 200
 

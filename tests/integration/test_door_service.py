@@ -203,5 +203,5 @@ def test_a_person_logs_in_on_the_page_of_a_service(
         tab.page.click("button")
         tab.wait_until_drawn()
         assert tab.page.url == f"{house.door.url}/status"
-        eventually(lambda: tab.painted() > 3, within=30, what="plots are drawn")
+        eventually(lambda: tab.painted() > 3, within=120, what="plots are drawn")
         assert tab.faults == []

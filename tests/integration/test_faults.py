@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.conftest import Desk, eventually, fleet_text, free_ports
+from tests.integration.conftest import Desk, eventually, fleet_text, free_ports, make_desk
 
 
 def computes(desk: Desk, *words: str) -> None:
@@ -25,7 +25,7 @@ def computes(desk: Desk, *words: str) -> None:
     address = desk.call("env", "--address", *words).out.strip()
     code = (
         "import sys, distributed as d\n"
-        "with d.Client(sys.argv[1], timeout=20) as c:\n"
+        "with d.Client(sys.argv[1], timeout=120) as c:\n"
         "    names = {w['name'] for w in c.scheduler_info(n_workers=-1)['workers'].values()}\n"
         "    total = sum(c.gather(c.map(lambda i: i * i, range(100), pure=False)))\n"
         "    print(total, *sorted(names))\n"
@@ -51,12 +51,19 @@ def lives(pid: int) -> bool:
         return False
 
 
+@pytest.fixture(scope="module")
+def hurt() -> Iterator[Desk]:
+    """A desk with a fleet ``f`` of two workers, to which one test after the other does harm."""
+    with make_desk() as desk:
+        desk.declare(fleet_text("f", free_ports(40)))
+        yield desk
+
+
 @pytest.fixture
-def up(desk: Desk) -> Desk:
-    """A desk with a fleet ``f`` of two workers that is up."""
-    desk.declare(fleet_text("f", free_ports(40)))
-    desk.call("up", "--yes")
-    return desk
+def up(hurt: Desk) -> Desk:
+    """That fleet, which is up whatever was done to it before."""
+    hurt.call("up", "--yes")
+    return hurt
 
 
 def test_a_killed_worker_comes_back_under_its_name_and_ports(up: Desk) -> None:
@@ -69,7 +76,7 @@ def test_a_killed_worker_comes_back_under_its_name_and_ports(up: Desk) -> None:
             and row["pid"] != before["pid"]
             else None
         ),
-        within=30,
+        within=120,
         what="the worker is back",
     )
     assert after["ports"] == before["ports"]
@@ -87,8 +94,9 @@ def test_all_workers_are_back_without_a_hand_after_the_scheduler_is_killed(up: D
         new = rows["dask-scheduler"]["pid"] not in (None, before["dask-scheduler"]["pid"])
         return new and all(row["state"] == "running" for row in rows.values())
 
-    eventually(back, within=60, what="scheduler and workers are back")
-    assert up.rows()["dask-scheduler"]["restarts"] == 1
+    eventually(back, within=120, what="scheduler and workers are back")
+    restarts = before["dask-scheduler"]["restarts"]
+    assert up.rows()["dask-scheduler"]["restarts"] == restarts + 1
     computes(up)
     up.call("plan")
 
@@ -99,10 +107,10 @@ def test_a_killed_launcher_leaves_no_orphan_and_comes_back(up: Desk) -> None:
     os.kill(units["pid"], signal.SIGKILL)
     eventually(
         lambda: not any(lives(pid) for pid in workers),
-        within=30,
+        within=120,
         what="the workers of the killed unit are gone",
     )
-    eventually(up.all_running, within=60, what="the unit is back")
+    eventually(up.all_running, within=120, what="the unit is back")
     computes(up)
 
 
@@ -110,7 +118,7 @@ def test_a_killed_supervisord_is_seen_named_and_mended(up: Desk) -> None:
     supervisord(up, "f").kill()
     eventually(
         lambda: {row["state"] for row in up.rows().values()} == {"unsupervised"},
-        within=10,
+        within=120,
         what="status says that nothing would restart them",
     )
     plan = up.call("plan", "--json", status=2).json["changes"]
@@ -171,6 +179,7 @@ def test_a_port_that_is_taken_is_named_with_its_holder_and_nothing_is_half_start
     assert desk.all_running()
 
 
+@pytest.mark.online
 def test_an_interpreter_that_is_missing_is_named(desk: Desk) -> None:
     desk.declare(fleet_text("f", free_ports(40), workers=1, more='environment: {python: "3.99"}\n'))
     done = desk.call("up", "--yes", status=6)
@@ -179,6 +188,7 @@ def test_an_interpreter_that_is_missing_is_named(desk: Desk) -> None:
     assert desk.processes() == []
 
 
+@pytest.mark.online
 def test_a_package_that_does_not_exist_is_named(desk: Desk) -> None:
     more = "environment: {packages: [distributed, no-such-package-of-dask-fleet]}\n"
     desk.declare(fleet_text("f", free_ports(40), workers=1, more=more))
@@ -278,7 +288,7 @@ def test_up_killed_at_any_moment_is_gone_on_with(desk: Desk) -> None:
             call.wait(timeout=chance.uniform(0.3, 4.0))
         except subprocess.TimeoutExpired:
             os.killpg(call.pid, signal.SIGKILL)
-        call.communicate(timeout=30)
+        call.communicate(timeout=120)
     desk.call("up", "--yes")
     assert desk.all_running()
     assert desk.call("plan").out == "fleet f: nothing to do\n"
@@ -291,11 +301,11 @@ def test_ctrl_c_leaves_a_state_from_which_one_goes_on(desk: Desk, then: str) -> 
     call = desk.begin("up", "--yes")
     eventually(
         lambda: (desk.state / "fleets/f/supervisord.pid").exists(),
-        within=60,
+        within=120,
         what="supervisord has been started",
     )
     os.killpg(call.pid, signal.SIGINT)
-    _, err = call.communicate(timeout=60)
+    _, err = call.communicate(timeout=120)
     assert call.returncode == 130
     assert "interrupted" in err
     assert not (desk.state / "fleets" / "f.lease").exists()

@@ -10,7 +10,6 @@ import pytest
 from dask_fleet.tls.authority import authority_directory
 from tests.integration.browser import browsing
 from tests.integration.conftest import (
-    DATA_HOME,
     Desk,
     eventually,
     fleet_text,
@@ -71,7 +70,7 @@ def room() -> Iterator[Room]:
         place.mkdir()
         settings = SETTINGS.format(port=base + 5, token=token)
         # The file is there from the first `up` with `tls: fleet` on.
-        authority = authority_directory(DATA_HOME / "dask-fleet", "room") / "ca.pem"
+        authority = authority_directory(desk.data, "room") / "ca.pem"
         door = f"listen: {base + 5}, tls: fleet"
         desk.declare(fleet_text("room", base, more=f"door: {{{door}}}\n"))
         desk.call("up", "--yes")

@@ -112,7 +112,7 @@ def test_the_tutorial_from_beginning_to_end(desk: Desk) -> None:
             and row["pid"] != victim
             and row["restarts"] == 1
         ),
-        within=30,
+        within=120,
         what="the worker is back",
     )
     told = shell(desk, "dask fleet logs dask-worker-0002 dask-workers-default -n 200")

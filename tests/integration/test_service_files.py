@@ -25,7 +25,7 @@ def verify(text: str, path: Path) -> str:
         ["systemd-analyze", "verify", "--man=no", str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     said = [line for line in done.stderr.splitlines() if path.name in line or str(path) in line]
     return "\n".join(said) or ("" if done.returncode == 0 else done.stderr)

@@ -30,7 +30,7 @@ def test_a_fleet_comes_up_stays_and_goes(desk: Desk) -> None:
     }
     for row in rows.values():
         for port in row["ports"].values():
-            with socket.create_connection(("127.0.0.1", port), timeout=5):
+            with socket.create_connection(("127.0.0.1", port), timeout=120):
                 pass
 
     again = desk.call("up", "--yes")
@@ -71,7 +71,7 @@ def test_two_fleets_live_side_by_side(desk: Desk) -> None:
     pids = {row["pid"] for row in desk.rows("--file", str(one)).values()}
     desk.call("down", "--yes", "--file", str(two))
     assert {row["pid"] for row in desk.rows("--file", str(one)).values()} == pids
-    eventually(lambda: desk.all_running("--file", str(one)), within=10, what="fleet one runs")
+    eventually(lambda: desk.all_running("--file", str(one)), within=120, what="fleet one runs")
 
 
 def test_spill_and_logs_go_where_the_file_says_and_go_with_the_fleet(desk: Desk) -> None:
@@ -92,10 +92,10 @@ def test_spill_and_logs_go_where_the_file_says_and_go_with_the_fleet(desk: Desk)
     code = (
         "import sys, distributed\n"
         "with distributed.Client(sys.argv[1]) as client:\n"
-        "    print(client.submit(lambda: 6 * 7, resources={'GPU': 1}).result(timeout=30))\n"
+        "    print(client.submit(lambda: 6 * 7, resources={'GPU': 1}).result(timeout=120))\n"
     )
     done = subprocess.run(
-        [python, "-c", code, address], capture_output=True, text=True, timeout=60, check=False
+        [python, "-c", code, address], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout == "42\n", done.stderr
     desk.call("down", "--yes")

@@ -336,9 +336,7 @@ def test_a_look_ends_where_nothing_of_the_folder_is_there(tmp_path: Path):
     runtime = ComposeRuntime("sst", OWN)
     for root in ("/not-there/at-all", f"{tmp_path}/home/ann/fleet"):
         command = look_script(Places.below(root, root, "sst"), runtime)
-        done = subprocess.run(
-            command.argv, input=command.stdin, capture_output=True, timeout=30, check=True
-        )
+        done = subprocess.run(command.argv, input=command.stdin, capture_output=True, check=True)
         seen = read_look("node-1", done.stdout.decode(), runtime)
         assert not seen.exists
         assert not seen.runtime.prepared
