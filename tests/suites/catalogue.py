@@ -135,7 +135,7 @@ SUITES = (
         500,
         "images: built, baked, pulled, shipped",
         lab=("--engine",),
-        needs=_DOCKER,
+        needs=(*_DOCKER, "store-xcube"),
     ),
     Suite(
         "podman",

@@ -21,6 +21,7 @@ _PACKAGES = (
     *("nftables", "ufw", "iproute2", "pebble"),
 )
 _LAB = ("-m", "lab", "--name", "seed")
+_ENGINES = {"docker": "--engine", "podman": "--podman"}
 _LAYERS = ("run", "--", sys.executable, "-m", "tests.vms.layers")
 
 _STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
@@ -30,20 +31,17 @@ _STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
     "base": ((sys.executable, "-m", "lab", "base"), ("debian",), 60),
     "layer": ((sys.executable, *_LAB, *_LAYERS), ("base", "wheels"), 60),
     **{
-        f"base-{engine}": (
-            (sys.executable, "-m", "lab", option, "base"),
-            ("base",),
-            25,
-        )
-        for engine, option in (("docker", "--engine"), ("podman", "--podman"))
+        f"base-{engine}": ((sys.executable, "-m", "lab", option, "base"), ("base",), 25)
+        for engine, option in _ENGINES.items()
     },
     **{
-        f"store-{engine}": (
-            (sys.executable, "-m", "lab", "--name", f"seed-{engine}", option, *_LAYERS, engine),
+        f"store-{name}": (
+            (*(sys.executable, "-m", "lab", "--name", f"seed-{name}"), option, *_LAYERS, name),
             (f"base-{engine}", "layer"),
-            60,
+            40,
         )
-        for engine, option in (("docker", "--engine"), ("podman", "--podman"))
+        for name, engine in (("docker", "docker"), ("podman", "podman"), ("xcube", "docker"))
+        for option in (_ENGINES[engine],)
     },
     **{
         f"guests-{engine}": (
@@ -51,7 +49,7 @@ _STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
             (f"base-{engine}",),
             60,
         )
-        for engine, option in (("docker", "--engine"), ("podman", "--podman"))
+        for engine, option in _ENGINES.items()
     },
 }
 """Command, what it needs, and about how many seconds it takes."""
