@@ -29,6 +29,9 @@ class Suite:
         How many processes of pytest-xdist share its files; 0 runs all in one.
     needs
         Preparations, by name; see `tests.suites.preparation`.
+    weight
+        How many of the machine's places it takes while it runs, of two for each CPU: hosts of a
+        lab start at once what keeps a CPU busy.
     """
 
     name: str
@@ -39,11 +42,7 @@ class Suite:
     lab: tuple[str, ...] | None = None
     workers: int = 0
     needs: tuple[str, ...] = ()
-
-    @property
-    def weight(self) -> int:
-        """How many of the machine's places it takes while it runs."""
-        return max(1, self.workers)
+    weight: int = 2
 
 
 _HOSTS = ("debian", "base", "layer")
@@ -51,14 +50,16 @@ _DOCKER = (*_HOSTS, "base-docker", "store-docker")
 _PODMAN = (*_HOSTS, "base-podman", "store-podman")
 
 SUITES = (
-    Suite("unit", ("tests/unit",), 70, "decisions, values, documentation", True, workers=2),
+    Suite(
+        "unit", ("tests/unit",), 70, "decisions, values, documentation", True, workers=2, weight=4
+    ),
     Suite(
         "contract",
         ("tests/contract",),
         60,
         "a command's effect on one host, over each transport and runtime",
         True,
-        workers=1,
+        workers=2,
         needs=("debian",),
     ),
     Suite(
@@ -67,7 +68,8 @@ SUITES = (
         400,
         "a fleet on this machine: real Dask, nginx, browser",
         True,
-        workers=3,
+        workers=4,
+        weight=4,
         needs=("debian", "axe", "environments"),
     ),
     Suite(
