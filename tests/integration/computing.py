@@ -142,7 +142,7 @@ def computed(
     one = Computation(process, log)
     try:
         # The first round is slow: each worker imports what the tasks need.
-        eventually(lambda: one.results() or process.poll() is not None, within=120, what="a round")
+        eventually(lambda: one.results() or process.poll() is not None, within=240, what="a round")
         yield one
         process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, log.read_text()
