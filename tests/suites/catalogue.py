@@ -50,9 +50,7 @@ _DOCKER = (*_HOSTS, "base-docker", "store-docker")
 _PODMAN = (*_HOSTS, "base-podman", "store-podman")
 
 SUITES = (
-    Suite(
-        "unit", ("tests/unit",), 70, "decisions, values, documentation", True, workers=2, weight=4
-    ),
+    Suite("unit", ("tests/unit",), 70, "decisions, values, documentation", True, workers=2),
     Suite(
         "contract",
         ("tests/contract",),
