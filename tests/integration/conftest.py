@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ import pytest
 
 from tests import namespace
 from tests.integration.environments import DATA, make_environment
+from tests.waiting import first_true
 
 T = TypeVar("T")
 
@@ -36,13 +36,9 @@ def pytest_configure() -> None:
 
 def eventually(question: Callable[[], T], *, within: float, what: str) -> T:
     """Return the first true answer; fail when there is none within so many seconds."""
-    deadline = time.monotonic() + within
-    answer = question()
-    while not answer:
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within:g} s: {what}; last answer: {answer!r}")
-        time.sleep(0.05)
-        answer = question()
+    answer = first_true(question, within)
+    if not answer:
+        pytest.fail(f"not within {within:g} s: {what}; last answer: {answer!r}")
     return answer
 
 

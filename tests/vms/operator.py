@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab import Lab
+
+from tests.waiting import first_true
 
 TOOL = str(Path(sys.executable).with_name("dask-fleet"))
 
@@ -152,10 +153,6 @@ def all_run(rows: Mapping[str, Mapping[str, Any]]) -> bool:
 
 def eventually(what: str, look: Callable[[], Any], seconds: float) -> Any:
     """Return the first true answer of ``look``; fail with ``what`` when none comes in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = look()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
+    answer = first_true(look, seconds)
+    assert answer, what
+    return answer
