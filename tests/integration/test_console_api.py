@@ -105,9 +105,10 @@ def test_the_contract_is_that_of_the_tool(fleet: Fleet) -> None:
 
 
 def test_the_history_is_that_of_the_tool(fleet: Fleet) -> None:
-    (mine,) = told(fleet, "history")["changes"]
-    (theirs,) = fleet.desk.call("history", "--json").json
-    assert mine == {key: theirs[key] for key in mine}
+    mine = told(fleet, "history")["changes"]
+    theirs = fleet.desk.call("history", "--json").json
+    assert 0 < len(mine) <= len(theirs)
+    assert all(one in [{key: other[key] for key in one} for other in theirs] for one in mine)
     assert told(fleet)["release"]["release"] == theirs["release"]
 
 
@@ -288,17 +289,22 @@ def test_a_stranger_is_shown(fleet: Fleet) -> None:
 
 def test_what_is_declared_anew_is_shown_and_nothing_restarts(fleet: Fleet) -> None:
     before = fleet.desk.rows()
+    changes = len(told(fleet, "history")["changes"])
     (file,) = fleet.desk.files
-    file.write_text(file.read_text().replace("127.0.0.1}", "127.0.0.1, external: localhost}"))
+    was = file.read_text()
+    file.write_text(was.replace("127.0.0.1}", "127.0.0.1, external: localhost}"))
     plan = fleet.desk.call("plan", "--json", status=2).json["changes"]
     assert [(change["verb"], change["subject"]) for change in plan] == [("change", "console")]
     fleet.desk.call("up", "--yes")
     assert told(fleet)["hosts"][0]["external"] == "localhost"
-    assert len(told(fleet, "history")["changes"]) == 2
+    assert len(told(fleet, "history")["changes"]) == changes + 1
     assert {name: row["pid"] for name, row in fleet.desk.rows().items()} == {
         name: row["pid"] for name, row in before.items()
     }
     fleet.desk.call("plan")
+    file.write_text(was)
+    fleet.desk.call("up", "--yes")
+    assert not told(fleet)["hosts"][0].get("external")
 
 
 def test_what_the_doctor_found_last_is_shown(fleet: Fleet) -> None:

@@ -171,8 +171,12 @@ def test_status_open_and_a_second_up_know_it(doored: Doored):
 
 def websocket(doored: Doored, front: str = "") -> socket.socket:
     """Open the websocket of a dashboard's page, as the page does."""
-    page = doored.door.ask(f"{front}/status").body
-    token = re.search(r'"token":"([^"]+)"', page)
+    # A scheduler that is busy for long is said to be down.
+    token = eventually(
+        lambda: re.search(r'"token":"([^"]+)"', doored.door.ask(f"{front}/status").body),
+        within=120,
+        what="a page of Dask",
+    )
     assert token is not None
     host = doored.door.url.removeprefix("http://")
     link = socket.create_connection(("127.0.0.1", doored.base + 5), 20)

@@ -30,8 +30,8 @@ class Suite:
     needs
         Preparations, by name; see `tests.suites.preparation`.
     weight
-        How many of the machine's places it takes while it runs, of two for each CPU: hosts of a
-        lab start at once what keeps a CPU busy.
+        How many of the machine's places it takes while it runs, of two for each CPU. Five hosts
+        keep two CPUs busy, since all do at once what is to be done.
     """
 
     name: str
@@ -54,7 +54,7 @@ SUITES = (
     Suite(
         "contract",
         ("tests/contract",),
-        60,
+        100,
         "a command's effect on one host, over each transport and runtime",
         True,
         workers=2,
@@ -63,7 +63,7 @@ SUITES = (
     Suite(
         "local",
         ("tests/integration",),
-        400,
+        600,
         "a fleet on this machine: real Dask, nginx, browser",
         True,
         workers=4,
@@ -73,7 +73,7 @@ SUITES = (
     Suite(
         "journey-systemd",
         ("tests/journeys/systemd",),
-        180,
+        150,
         "a fleet of VMs under systemd, from bare hosts to down",
         True,
         lab=(),
@@ -82,7 +82,7 @@ SUITES = (
     Suite(
         "journey-docker",
         ("tests/journeys/docker",),
-        180,
+        120,
         "the same with containers of Docker, shortened",
         True,
         lab=("--engine",),
@@ -91,7 +91,7 @@ SUITES = (
     Suite(
         "journey-podman",
         ("tests/journeys/podman",),
-        120,
+        60,
         "the same with Podman: up, compute, reboot, down",
         True,
         lab=("--podman",),
@@ -100,49 +100,55 @@ SUITES = (
     Suite(
         "vms-fleet",
         ("tests/vms/fleet",),
-        500,
+        700,
         "commands on booted hosts: SSH, leases, logs, status, doctor, addresses",
         lab=(),
+        weight=3,
         needs=_HOSTS,
     ),
     Suite(
         "vms-faults",
         ("tests/vms/faults",),
-        500,
+        700,
         "reboots, power, network, full disks, interrupted commands",
         lab=(),
+        weight=3,
         needs=_HOSTS,
     ),
     Suite(
         "vms-door",
         ("tests/vms/door",),
-        500,
+        850,
         "door, browser, TLS and ACME on booted hosts",
         lab=(),
+        weight=3,
         needs=(*_HOSTS, "axe"),
     ),
     Suite(
         "containers-fleet",
         ("tests/containers/fleet",),
-        500,
+        800,
         "containers of Docker: compose, faults, update, take-over, limits",
         lab=("--engine",),
+        weight=3,
         needs=_DOCKER,
     ),
     Suite(
         "containers-images",
         ("tests/containers/images",),
-        500,
+        600,
         "images: built, baked, pulled, shipped",
         lab=("--engine",),
+        weight=3,
         needs=(*_DOCKER, "store-xcube"),
     ),
     Suite(
         "podman",
         ("tests/podman",),
-        250,
+        300,
         "what differs with Podman in Docker's place",
         lab=("--podman",),
+        weight=3,
         needs=_PODMAN,
     ),
     Suite(
@@ -151,6 +157,7 @@ SUITES = (
         500,
         "Docker where a kernel is the point: NFS, cgroup v2, without root",
         lab=("--engine", "--guests"),
+        weight=3,
         needs=(*_DOCKER, "guests-docker"),
     ),
     Suite(
@@ -159,6 +166,7 @@ SUITES = (
         500,
         "Podman where a kernel is the point",
         lab=("--podman", "--guests"),
+        weight=3,
         needs=(*_PODMAN, "guests-podman"),
     ),
 )
