@@ -63,6 +63,11 @@ def test_what_needs_a_job_that_failed_is_red_and_the_others_run(tmp_path: Path):
     assert (tmp_path / "bad.log").read_text() == "why\n"
 
 
+def test_jobs_that_need_each_other_are_red_and_hold_nothing_up(tmp_path: Path):
+    ran = run(tmp_path, shell("one", "true", "two"), shell("two", "true", "one"))
+    assert set(outcomes(ran).values()) == {Outcome.NEEDS_FAILED}
+
+
 def test_no_more_run_at_once_than_there_are_places(tmp_path: Path):
     busy = tmp_path / "busy"
     alone = f"mkdir {busy} && sleep 0.05 && rmdir {busy}"

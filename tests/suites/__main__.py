@@ -193,7 +193,11 @@ def _ci(order: Order, places: int, budget: float) -> int:
             continue
         suites.append(suite)
         jobs.append(_job(suite, order, (), stage, optional=not suite.quick))
-    status = _run([*prepare(suites), *jobs], suites, places, budget)
+    ahead = prepare(QUICK)
+    made = {job.name for job in ahead}
+    # What only the other suites need waits until `make test` has what it needs.
+    ahead += [job for job in prepare(suites, 1, optional=True) if job.name not in made]
+    status = _run([*ahead, *jobs], suites, places, budget)
     left = [suite.name for suite in SUITES if suite not in suites]
     print(f"not run, for nothing touched them and it was not their turn: {', '.join(left)}")
     return status

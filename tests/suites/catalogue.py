@@ -158,7 +158,7 @@ SUITES = (
         "Docker where a kernel is the point: NFS, cgroup v2, without root",
         lab=("--engine", "--guests"),
         weight=3,
-        needs=(*_DOCKER, "guests-docker"),
+        needs=(*_DOCKER, "base-guests-docker"),
     ),
     Suite(
         "guests-podman",
@@ -167,7 +167,7 @@ SUITES = (
         "Podman where a kernel is the point",
         lab=("--podman", "--guests"),
         weight=3,
-        needs=(*_PODMAN, "guests-podman"),
+        needs=(*_PODMAN, "base-guests-podman"),
     ),
 )
 

@@ -169,6 +169,7 @@ async def run_all(
             running[asyncio.create_task(_run(job, folder, stop, grace))] = job
             free -= job.weight
         if not running:
+            drop(Outcome.NEEDS_FAILED, list(waiting.values()))  # they need each other
             continue
         done, _ = await asyncio.wait(running, timeout=every, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

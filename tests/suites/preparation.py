@@ -44,7 +44,7 @@ _STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
         for option in (_ENGINES[engine],)
     },
     **{
-        f"guests-{engine}": (
+        f"base-guests-{engine}": (
             (sys.executable, "-m", "lab", option, "--guests", "base"),
             (f"base-{engine}",),
             60,
@@ -55,18 +55,25 @@ _STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
 """Command, what it needs, and about how many seconds it takes."""
 
 
-def prepare(suites: Iterable[Suite]) -> list[Job]:
+def prepare(suites: Iterable[Suite], stage: int = -1, *, optional: bool = False) -> list[Job]:
     """Return the jobs that make what these suites need, and what those need in turn."""
     wanted: set[str] = set()
     ahead = {name for suite in suites for name in suite.needs}
-    guests = any(name.startswith("guests-") for name in ahead)
+    guests = any(name.startswith("base-guests-") for name in ahead)
     while ahead:
         name = ahead.pop()
         wanted.add(name)
         if name != "debian":
             ahead |= set(_STEPS[name][1]) - wanted
     jobs = [
-        Job(name, argv, frozenset(needs), 1, seconds, 900, -1, environment=CACHE)
+        Job(
+            *(name, argv, frozenset(needs)),
+            seconds=seconds,
+            limit=900,
+            stage=stage,
+            optional=optional,
+            environment=CACHE,
+        )
         for name, (argv, needs, seconds) in _STEPS.items()
         if name in wanted
     ]

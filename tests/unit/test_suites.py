@@ -76,6 +76,7 @@ def test_what_a_suite_needs_is_prepared_and_what_that_needs_before_it():
     }
     jobs = prepare(SUITES)
     known = {job.name for job in jobs}
+    assert known.isdisjoint(names)
     assert all(job.needs <= known for job in jobs)
     assert {need for suite in SUITES for need in suite.needs} <= known
 
