@@ -47,15 +47,15 @@ develop: $(UV) ## install what tests, lint and benchmarks need
 SUITES := .venv/bin/python -m tests.suites
 
 .PHONY: test
-test: test-says develop ## show that it works, in about 15 minutes; or some tests, TESTS="..." (root)
+test: test-says develop ## show that it works, in about 20 minutes; or some tests, TESTS="..." (root)
 	@$(SUITES) test $(if $(TESTS),--only "$(TESTS)")
 
 .PHONY: test-says
 test-says:
-	@echo "The first run downloads about 1.2 GB (wheels, Debian packages and hosts of the lab) and takes about 15 minutes on 2 CPUs; later runs take less."
+	@echo "The first run downloads about 1.2 GB (wheels, Debian packages and hosts of the lab) and takes about 20 minutes on 2 CPUs; later runs take less."
 
 .PHONY: test-all
-test-all: develop ## run every suite of tests, in about an hour (root)
+test-all: develop ## run every suite of tests, in well over an hour (root)
 	@$(SUITES) all
 
 test-%: develop ## run some suites: test-unit, test-vms ...; tests/README.md lists them

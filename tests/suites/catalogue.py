@@ -63,7 +63,7 @@ SUITES = (
     Suite(
         "local",
         ("tests/integration",),
-        600,
+        800,
         "a fleet on this machine: real Dask, nginx, browser",
         True,
         workers=4,
