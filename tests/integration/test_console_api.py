@@ -108,7 +108,9 @@ def test_the_history_is_that_of_the_tool(fleet: Fleet) -> None:
     mine = told(fleet, "history")["changes"]
     theirs = fleet.desk.call("history", "--json").json
     assert 0 < len(mine) <= len(theirs)
-    assert all(one in [{key: other[key] for key in one} for other in theirs] for one in mine)
+    assert all(
+        change in [{key: entry[key] for key in change} for entry in theirs] for change in mine
+    )
     assert told(fleet)["release"]["release"] == theirs[-1]["release"]
 
 
