@@ -93,8 +93,10 @@ def choose(waiting: Iterable[Job], passed: Iterable[str], free: int, busy: bool)
     busy
         Whether any job runs: alone, a job may take more places than there are.
     """
-    done = set(passed)
-    ready = [job for job in waiting if job.needs <= done]
+    waiting, done = list(waiting), set(passed)
+    # What may be left out begins when all has begun that may not.
+    must = any(not job.optional for job in waiting)
+    ready = [job for job in waiting if job.needs <= done and not (must and job.optional)]
     for job in sorted(ready, key=lambda job: (job.stage, -job.seconds, job.name)):
         if job.weight <= free or not busy:
             return job

@@ -68,6 +68,8 @@ def prepare(suites: Iterable[Suite], stage: int = -1, *, optional: bool = False)
     jobs = [
         Job(
             *(name, argv, frozenset(needs)),
+            # Beside a suite of booted hosts there is no room for what may turn out to be useless.
+            weight=2 if optional else 1,
             seconds=seconds,
             limit=900,
             stage=stage,

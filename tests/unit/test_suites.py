@@ -152,6 +152,7 @@ FIRST = Job("first", (), stage=-1, seconds=1)
 LONG = Job("long", (), frozenset({"first"}), seconds=90)
 SHORT = Job("short", (), frozenset({"first"}), seconds=10)
 WIDE = Job("wide", (), weight=9, seconds=500)
+MAY = Job("may", (), seconds=900, stage=-9, optional=True)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +166,14 @@ WIDE = Job("wide", (), weight=9, seconds=500)
         ([WIDE], [], 4, True, None),
         ([WIDE], [], 4, False, WIDE),
         ([], [], 4, False, None),
+        ([MAY, WIDE], [], 4, True, None),
+        ([MAY, FIRST], [], 4, True, FIRST),
+        ([MAY], [], 4, True, MAY),
     ],
     ids=[
         *("the longest", "not before its needs", "stages in turn", "no place"),
         *("one that fits", "too wide beside others", "too wide but alone", "nothing left"),
+        *("optional waits for what must run", "what must run first", "optional at last"),
     ],
 )
 def test_which_job_starts_next(
