@@ -30,7 +30,7 @@ def run(folder: Path, *jobs: Job, places: int = 2, deadline: float | None = None
 
 
 def outcomes(ran: list[Ran]) -> dict[str, Outcome]:
-    return {one.job.name: one.outcome for one in ran}
+    return {result.job.name: result.outcome for result in ran}
 
 
 def shell(name: str, text: str, *needs: str, **more: object) -> Job:
@@ -40,7 +40,7 @@ def shell(name: str, text: str, *needs: str, **more: object) -> Job:
 def test_a_job_starts_when_what_it_needs_is_done(tmp_path: Path):
     made = tmp_path / "made"
     ran = run(tmp_path, shell("use", f"cat {made}", "make"), shell("make", f"echo here >{made}"))
-    assert [one.job.name for one in ran] == ["make", "use"]
+    assert [result.job.name for result in ran] == ["make", "use"]
     assert set(outcomes(ran).values()) == {Outcome.PASSED}
     assert (tmp_path / "use.log").read_text() == "here\n"
 
@@ -59,7 +59,7 @@ def test_what_needs_a_job_that_failed_is_red_and_the_others_run(tmp_path: Path):
         "later": Outcome.NEEDS_FAILED,
         "other": Outcome.PASSED,
     }
-    assert {one.job.name for one in ran if one.outcome.red} == {"bad", "after", "later"}
+    assert {result.job.name for result in ran if result.outcome.red} == {"bad", "after", "later"}
     assert (tmp_path / "bad.log").read_text() == "why\n"
 
 
@@ -91,7 +91,7 @@ def test_an_optional_job_for_which_no_time_is_left_does_not_start_and_is_not_red
         "may": Outcome.NO_TIME,
         "short": Outcome.PASSED,
     }
-    assert not any(one.outcome.red for one in ran)
+    assert not any(result.outcome.red for result in ran)
 
 
 def test_a_job_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path):

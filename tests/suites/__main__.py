@@ -8,6 +8,7 @@ import os
 import random
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -145,7 +146,7 @@ def _progress(job: Job) -> str:
 
 
 def _report(ran: Sequence[Ran], suites: Sequence[Suite], seconds: float) -> int:
-    by_name = {one.job.name: one for one in ran}
+    by_name = {done.job.name: done for done in ran}
     results = [
         read(REPORTS, suite.name, by_name[suite.name].outcome.value, by_name[suite.name].seconds)
         for suite in suites
@@ -157,8 +158,8 @@ def _report(ran: Sequence[Ran], suites: Sequence[Suite], seconds: float) -> int:
     ]
     print()
     print(table(results, seconds))
-    red = [one.job.name for one in ran if one.outcome.red] + empty
-    later = [one.job.name for one in ran if one.outcome is Outcome.NO_TIME]
+    red = [done.job.name for done in ran if done.outcome.red] + empty
+    later = [done.job.name for done in ran if done.outcome is Outcome.NO_TIME]
     if later:
         print(f"not run, for the time was used up: {', '.join(later)}")
     if empty:
@@ -170,8 +171,6 @@ def _report(ran: Sequence[Ran], suites: Sequence[Suite], seconds: float) -> int:
 
 def _ci(order: Order, places: int, budget: float) -> int:
     """Run what must hold before anything lands."""
-    import subprocess
-
     base, files = changed_files(REPOSITORY)
     concerned = touched(files)
     argv = ["git", "-C", str(REPOSITORY), "rev-list", "--count", "HEAD"]
@@ -199,7 +198,8 @@ def _ci(order: Order, places: int, budget: float) -> int:
     ahead += [job for job in prepare(suites, 1, optional=True) if job.name not in made]
     status = _run([*ahead, *jobs], suites, places, budget)
     left = [suite.name for suite in SUITES if suite not in suites]
-    print(f"not run, for nothing touched them and it was not their turn: {', '.join(left)}")
+    if left:
+        print(f"not run: untouched, and not their turn: {', '.join(left)}")
     return status
 
 
